@@ -1,0 +1,214 @@
+"""The configuration as typed models: the canonical keys of the dialect and nothing else.
+
+Every model forbids unknown keys. `load.py` turns YAML text into these; `plan.py` turns them into
+what runs.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+UNSET: Any = object()
+
+
+def lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, use_attribute_docstrings=True)
+
+    def given(self, name: str) -> bool:
+        """Whether the key stands in the configuration, null included."""
+        return name in self.model_fields_set
+
+
+class SourceConfig(Model):
+    """Where the rows are."""
+
+    path: str
+    """A file, a glob, a folder, or a Hugging Face dataset as `hf://owner/name`."""
+    format: Literal["jsonl", "json", "csv", "tsv", "parquet", "imagefolder", "hf"] | None = None
+    """The format of the files; inferred from the path where it can be."""
+    id: str | None = None
+    """A JMESPath expression that names a record; its values must be unique."""
+    split: str | None = None
+    """Which split of a Hugging Face dataset to read."""
+    subset: str | None = None
+    """Which configuration of a Hugging Face dataset to read."""
+    limit: Annotated[int, Field(ge=1)] | None = None
+    """Read at most this many rows."""
+    image_base_path: str | None = None
+    """The folder that image paths are relative to, for all inputs of `type: image`."""
+
+
+class Sampling(Model):
+    """How a model draws its answer. Further keys are passed to the engine as they are."""
+
+    model_config = ConfigDict(extra="allow", populate_by_name=True, use_attribute_docstrings=True)
+
+    temperature: Annotated[float, Field(ge=0)] = 0.0
+    """0 is greedy: equal requests then share one completion."""
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = Field(
+        None, validation_alias=AliasChoices("max_tokens", "max_new_tokens")
+    )
+    """The longest answer, in tokens. `max_new_tokens` is the same."""
+
+
+class EngineConfig(Model):
+    """Which model answers, and how it is reached."""
+
+    backend: Literal["openai", "sglang", "vllm", "transformers", "llamacpp", "fake"] | None = None
+    """Follows from the other keys where it is not given."""
+    model_path: str | None = None
+    """A hub id, a folder, a GGUF file, or the name that an endpoint serves."""
+    base_url: str | list[str] | None = None
+    """The endpoint, such as `http://127.0.0.1:30000/v1`."""
+    api_key_env: str | None = None
+    """The name of the environment variable that holds the key; never the key itself."""
+    headers: dict[str, str] = {}
+    query: dict[str, str] = {}
+    chat_template: str | None = None
+    """Inferred from the model where it is not given."""
+    max_in_flight: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    """The most calls under way at once; the window shrinks by itself under load."""
+    timeout: Annotated[float, Field(gt=0)] = 600.0
+    """Seconds for one call, queueing not counted."""
+    retries: Annotated[int, Field(ge=0, le=100)] = 5
+    """How often a call is repeated after a passing fault (429, 5xx, a lost connection)."""
+    rpm: Annotated[int, Field(ge=1)] | None = None
+    """Requests per minute."""
+    tpm: Annotated[int, Field(ge=1)] | None = None
+    """Tokens per minute."""
+    sampling: Sampling = Sampling()
+    extra_body: dict[str, Any] = {}
+    """Passed through in the body of every call, as it is."""
+    args: dict[str, Any] = {}
+    """Further arguments of the engine itself."""
+
+
+class InputConfig(Model):
+    """A variable that comes from the source."""
+
+    name: Name
+    key: str
+    """A JMESPath expression into the row, such as `conversations[1].content`."""
+    type: Literal["text", "image"] = "text"
+    """`text` is any value, unchanged; `image` is an image or a list of them."""
+    image_base_path: str | None = None
+    default: Any = None
+    """Replaces a missing value and null."""
+    required: bool = True
+    """With false, a missing value is null."""
+
+
+class Turn(Model):
+    """One few-shot turn."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class LLMOutput(Model):
+    """A variable that a model answers."""
+
+    name: Name
+    type: Literal["llm", "prompt"] = "llm"
+    output_type: Annotated[Literal["plain", "json"], BeforeValidator(lower)] = "plain"
+    """`plain` is the reply as text; `JSON` a parsed and validated object."""
+    prompt: str
+    system: str | None = None
+    messages: list[Turn] = []
+    """Few-shot turns between the system message and the prompt."""
+    sampling: Sampling | None = None
+    """Takes the place of the engine's, key by key."""
+    engine: str | None = None
+    """The name of one of `engines`."""
+    images: list[Name] | None = None
+    """The image inputs that go along, in order; all of them where it is not given."""
+    output_schema: list[str] | dict[str, Any] | None = None
+    """Names, a mapping of names to types, or a full JSON Schema."""
+    structured: Literal["constrained", "prompted", "two_pass"] = "constrained"
+    format_note: bool = True
+    """Whether a short note that describes the JSON is appended to the prompt."""
+    many: bool = False
+    """The model answers with a list of such objects, and each becomes a row."""
+    max_asks: Annotated[int, Field(ge=1, le=20)] = 3
+    """How often the model is asked until its reply is valid."""
+
+
+class PythonOutput(Model):
+    """A variable that a Python function computes, in a worker process."""
+
+    name: Name
+    type: Literal["python", "custom"]
+    function: str
+    """`package.module:function`, or the name of a function in `file`."""
+    file: str | None = None
+    """A Python file, relative to the configuration."""
+    args: dict[str, Any] = {}
+    """The function's keyword arguments, with references; all inputs by name where it is empty."""
+    timeout: Annotated[float, Field(gt=0)] = 60.0
+    """Seconds for one row."""
+
+
+class FilterOutput(Model):
+    """A named predicate: a record for which it does not hold is dropped."""
+
+    name: Name
+    type: Literal["filter"]
+    keep: str
+    """A Jinja expression over the variables, such as `answer | length > 20`."""
+
+
+def output_kind(value: Any) -> str:
+    kind = value.get("type", "llm") if isinstance(value, dict) else getattr(value, "type", "llm")
+    return {"prompt": "llm", "custom": "python"}.get(kind, kind if isinstance(kind, str) else "")
+
+
+OutputConfig = LLMOutput | PythonOutput | FilterOutput
+
+
+class SinkConfig(Model):
+    """Where the dataset goes."""
+
+    path: str
+    """A file or a folder."""
+    format: Literal["jsonl", "parquet", "hf"] | None = None
+    """Inferred from the path where it can be."""
+    images: Literal["embed", "path"] = "embed"
+    """Whether tables hold the bytes of images or their paths."""
+
+
+class RunConfig(Model):
+    """How the run goes."""
+
+    dir: str | None = None
+    """Journals, parts and manifest; `runs/<name of the configuration>` where it is not given."""
+    seed: int = 0
+    on_error: Literal["continue", "stop"] = "continue"
+    max_failures: float | int | None = None
+    """A float is a share of the records, judged after 100 of them; an integer is a count."""
+
+
+class Config(Model):
+    """One run: a dataset in, the dataset that it describes out."""
+
+    source: SourceConfig | list[SourceConfig] | None = None
+    engine: EngineConfig | None = None
+    engines: dict[Name, EngineConfig] = {}
+    inputs: list[InputConfig]
+    outputs: list[OutputConfig] = []
+    output_schema: dict[str, Any]
+    sink: SinkConfig | None = None
+    run: RunConfig = RunConfig()
+
+    @property
+    def sources(self) -> list[SourceConfig]:
+        if self.source is None:
+            return []
+        return self.source if isinstance(self.source, list) else [self.source]

@@ -1,0 +1,300 @@
+"""What flows: the types that pass from one station to the next, and the protocols at both ends.
+
+A `Record` comes out of a `Source`; its prompts become `Request`s, which an `Engine` answers with
+`Completion`s; what becomes of it is exactly one `Outcome`, and its rows go to a `Sink`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+import orjson
+
+from mirage.errors import SinkError, SourceError
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One row of the source, as read.
+
+    `place` says where it stands (source, file and row, or the source's own id) and is unique in a
+    run; `digest` is a 128-bit hash of the row as read, which guards the place. `fault` is set where
+    the row could not be read: such a record fails at once, and is counted like any other.
+    """
+
+    place: str
+    digest: bytes
+    values: Mapping[str, Any]
+    fault: SourceError | None = None
+
+    def with_values(self, values: Mapping[str, Any]) -> Record:
+        return replace(self, values=values)
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One image of a record: its original bytes, or the file that holds them.
+
+    `given` is the value as it stood in the source (a path, an HF struct, a data URL, a PIL image);
+    exactly one of `data` and `path` is set. An image is never altered.
+    """
+
+    given: Any
+    data: bytes | None = None
+    path: str | None = None
+
+    def read(self) -> bytes:
+        return self.data if self.data is not None else Path(self.path or "").read_bytes()
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What a model sees of an image: the original bytes, or a copy made for the engine's limits.
+
+    `digest` is the SHA-256 of the *original* bytes, hexadecimal; `copy` says how the copy was made
+    and is empty for the original.
+    """
+
+    data: bytes
+    media_type: str
+    digest: str
+    copy: str = ""
+
+
+Part = str | Picture
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation. Consecutive texts are one part; pictures stand in order."""
+
+    role: str
+    parts: tuple[Part, ...]
+
+    @property
+    def text(self) -> str:
+        return "".join(part for part in self.parts if isinstance(part, str))
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        return tuple(part for part in self.parts if isinstance(part, Picture))
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call to a model, and `key`, the hash of everything that decides its answer.
+
+    `draw` is empty at temperature 0, so that equal requests share a completion; otherwise it names
+    the draw (seed, place, child, output, sample), and `seed` derives from it. `ask` counts up when
+    a failed record is retried, so that a bad reply is not served again.
+    """
+
+    model: str
+    messages: tuple[Message, ...]
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    schema: Mapping[str, Any] | None = None
+    draw: str = ""
+    ask: int = 0
+    key: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        turns = [
+            (m.role, [p if isinstance(p, str) else (p.digest, p.copy) for p in m.parts])
+            for m in self.messages
+        ]
+        what = (self.model, turns, self.sampling, self.schema, self.draw, self.ask)
+        hashed = hashlib.blake2b(orjson.dumps(what), digest_size=16).digest()
+        object.__setattr__(self, "key", hashed)
+
+    @property
+    def seed(self) -> int | None:
+        """A 31-bit seed for this draw; None where every draw is the same."""
+        if not self.draw:
+            return None
+        what = hashlib.blake2b(f"{self.draw}/{self.ask}".encode(), digest_size=4).digest()
+        return int.from_bytes(what) >> 1
+
+    def followed_by(self, *messages: Message) -> Request:
+        """The same request with further turns: another key, hence another call."""
+        return replace(self, messages=(*self.messages, *messages))
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A model's answer. `finish` is the endpoint's own word: stop, length, content_filter, ...
+
+    `seconds` is the time of the call that succeeded; `attempts` counts the failed ones as well.
+    """
+
+    text: str
+    finish: str = "stop"
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+    attempts: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The record is in the dataset, as `rows` rows."""
+
+    place: str
+    rows: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A filter, or an empty list, left the record out; `reason` says which."""
+
+    place: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The record could not be finished: where, why, and what the model said last."""
+
+    place: str
+    boundary: str
+    kind: str
+    message: str
+    raw: str | None = None
+    attempts: int = 0
+    step: str = ""
+
+
+Outcome = Written | Dropped | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A contiguous piece of one file of a source.
+
+    `start` and `stop` are in the units of the format (bytes for lines, rows for tables); `row` is
+    the number of the first row in the file, counted from 0, and `rows` how many there are. `digest`
+    (hexadecimal) is a hash of the piece as stored, which shows whether it has changed.
+    """
+
+    file: str
+    start: int
+    stop: int
+    row: int
+    rows: int
+    digest: str
+    source: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """A file as the source found it: enough to see that it has not been touched since."""
+
+    file: str
+    size: int
+    mtime_ns: int
+
+
+class Source(Protocol):
+    """Rows in. A source can be read twice: it cuts itself into spans, and reads any of them."""
+
+    def files(self) -> Iterable[FileState]:
+        """Every file of the source, in reading order."""
+        ...
+
+    def survey(self, after: Span | None = None) -> Iterator[Span]:
+        """Spans of at most BLOCK_ROWS rows and BLOCK_BYTES bytes, in order, after the given one."""
+        ...
+
+    def read(self, span: Span) -> Iterator[Record]:
+        """The records of a span, in order; exactly `span.rows` of them."""
+        ...
+
+    def intact(self, span: Span) -> bool:
+        """Whether the span still holds what it held when it was surveyed."""
+        ...
+
+
+class Window(Protocol):
+    """How many calls may be under way at once: entered for a call, left when it is journalled."""
+
+    async def __aenter__(self) -> None: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What an engine can do, and the largest image that it takes as it is.
+
+    `media_types` are sent unchanged; others are converted to PNG. `max_pixels` and `max_bytes` are
+    per image (0: no limit), `max_images` per request.
+    """
+
+    images: bool = False
+    schema: bool = False
+    media_types: frozenset[str] = frozenset({"image/jpeg", "image/png", "image/webp", "image/gif"})
+    max_pixels: int = 0
+    max_bytes: int = 0
+    max_images: int = 0
+
+
+class Engine(Protocol):
+    """Requests in, completions out.
+
+    `complete` raises EngineError for one request's trouble, after its own attempts are spent, and
+    AuthenticationError where no request can succeed. It is called inside `window`.
+    """
+
+    window: Window
+    capacity: int
+    abilities: Abilities
+
+    async def start(self) -> None:
+        """Load or connect, and find out what it can do: `abilities` holds from here on."""
+        ...
+
+    async def complete(self, request: Request) -> Completion: ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class PartReport:
+    """What became of a part: the rows written, and those that did not fit, by their index."""
+
+    rows: int
+    rejected: tuple[tuple[int, SinkError], ...] = ()
+
+
+class Sink(Protocol):
+    """Rows out. Parts are written block by block and published together, atomically.
+
+    Rows are mappings whose values are JSON values and `Image`s. `columns` is the format's own
+    description of column types (None where it has none).
+    """
+
+    suffix: str
+
+    def write(
+        self, part: Path, rows: Iterable[Mapping[str, Any]], columns: Any | None = None
+    ) -> PartReport:
+        """Write a part, whole or not at all; with `columns`, cast to those types."""
+        ...
+
+    def columns(self, parts: Sequence[Path]) -> Any | None:
+        """The types of the dataset's columns over all parts, in order."""
+        ...
+
+    def fits(self, part: Path, columns: Any | None) -> bool:
+        """Whether a part holds nothing that `columns` cannot."""
+        ...
+
+    def publish(self, parts: Sequence[Path], columns: Any | None) -> None:
+        """Make the dataset out of its parts: a reader sees the old one or the new one."""
+        ...
