@@ -89,6 +89,10 @@ class RecordError(MirageError):
         self.raw = raw
         self.attempts = attempts
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Errors cross process boundaries whole."""
+        return type(self), (self.kind, self.message), self.__dict__
+
 
 class SourceError(RecordError):
     boundary = "source"

@@ -123,6 +123,9 @@ class Request:
         """The same request with further turns: another key, hence another call."""
         return replace(self, messages=(*self.messages, *messages))
 
+    def with_schema(self, schema: Mapping[str, Any] | None) -> Request:
+        return replace(self, schema=schema)
+
 
 @dataclass(frozen=True, slots=True)
 class Completion:

@@ -1,0 +1,311 @@
+"""What has been done, and what is owed: one SQLite file for every attempt at a block.
+
+A journal holds completions under their request's key, and for every settled record an `Entry`.
+One thread writes all journals of a process; entries that come while it commits share the next
+commit. Nobody but its writer opens a live journal; a successor reads earlier attempts and begins a
+file of its own. What a torn file no longer holds is owed again.
+
+Rollback journals rather than WAL: they also work on a shared file system. `synchronous=NORMAL`:
+`kill -9` loses nothing committed, a power cut may lose the last group.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import sqlite3
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from mirage.errors import RunError
+from mirage.record import Completion
+
+GROUP_ROWS = 64
+GROUP_SECONDS = 0.002
+
+WRITTEN, PARTIAL, DROPPED, FAILED = "written", "partial", "dropped", "failed"
+RECORD = -1
+
+SCHEMA = """
+CREATE TABLE calls (id INTEGER PRIMARY KEY, key BLOB, text TEXT, finish TEXT,
+    prompt_tokens INTEGER, completion_tokens INTEGER, seconds REAL, attempts INTEGER);
+CREATE TABLE entries (id INTEGER PRIMARY KEY, position INTEGER, child INTEGER, kind TEXT,
+    digest BLOB, fingerprint BLOB, trail BLOB, ask INTEGER, detail BLOB);
+"""
+ADD_CALL = "INSERT INTO calls VALUES (?,?,?,?,?,?,?,?)"
+ADD_ENTRY = """INSERT INTO entries (position, child, kind, digest, fingerprint, trail, ask, detail)
+    VALUES (?,?,?,?,?,?,?,?)"""
+CALL = """SELECT text, finish, prompt_tokens, completion_tokens, seconds, attempts
+    FROM calls WHERE id = ?"""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What became of a record, or of one child of it (`child` from 0; RECORD for itself).
+
+    `trail` holds the keys of the answers that were accepted, 16 bytes each, in the order of the
+    plan's steps; `detail` says the rest: `children` and `files` of a written record, the reason of
+    a drop, the fields of a failure.
+    """
+
+    position: int
+    child: int
+    kind: str
+    digest: bytes
+    trail: bytes = b""
+    ask: int = 0
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Job:
+    """Work for the writer: a row for a journal, or a question about it."""
+
+    journal: Journal
+    statement: str = ""
+    row: tuple[Any, ...] = ()
+    ask: Callable[[], Any] | None = None
+    done: asyncio.Future[Any] | None = None
+    answer: Any = None
+
+
+class Writer:
+    """The journals' own thread. Each of its commits is a group: what came since the last one."""
+
+    def __init__(self) -> None:
+        self._jobs: deque[Job] = deque()
+        self._ready = threading.Condition()
+        self._loop = asyncio.get_running_loop()
+        self._closing = False
+        self._error: RunError | None = None
+        self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
+        self._thread.start()
+
+    def add(self, journal: Journal, statement: str, row: tuple[Any, ...]) -> None:
+        """Write a row with some later group."""
+        self._put(Job(journal, statement, row))
+
+    def commit(
+        self, journal: Journal, statement: str, row: tuple[Any, ...]
+    ) -> asyncio.Future[None]:
+        """Write a row; the future is done when it is committed."""
+        done: asyncio.Future[None] = self._loop.create_future()
+        self._put(Job(journal, statement, row, done=done))
+        return done
+
+    def call(self, journal: Journal, ask: Callable[[], Any]) -> asyncio.Future[Any]:
+        """Run a function in this thread, after everything that came before is committed."""
+        done: asyncio.Future[Any] = self._loop.create_future()
+        self._put(Job(journal, ask=ask, done=done))
+        return done
+
+    async def close(self) -> None:
+        """Commit what is left and end the thread."""
+        with self._ready:
+            self._closing = True
+            self._ready.notify()
+        await asyncio.to_thread(self._thread.join)
+        if self._error:
+            raise self._error
+
+    def _put(self, job: Job) -> None:
+        if self._error:
+            raise self._error
+        with self._ready:
+            self._jobs.append(job)
+            if len(self._jobs) in (1, GROUP_ROWS):
+                self._ready.notify()
+
+    def _work(self) -> None:
+        while jobs := self._group():
+            try:
+                self._write(jobs)
+            except (sqlite3.Error, OSError) as exc:
+                self._error = RunError(f"the journal cannot be written: {exc}")
+            self._loop.call_soon_threadsafe(self._tell, jobs)
+            if self._error:
+                return
+
+    def _group(self) -> list[Job]:
+        """What has come by now, or within GROUP_SECONDS of the first; empty at the end."""
+        with self._ready:
+            self._ready.wait_for(lambda: self._jobs or self._closing)
+            if not self._closing:
+                self._ready.wait_for(lambda: len(self._jobs) >= GROUP_ROWS, GROUP_SECONDS)
+            return [self._jobs.popleft() for _ in range(len(self._jobs))]
+
+    @staticmethod
+    def _write(jobs: list[Job]) -> None:
+        rows: dict[Journal, dict[str, list[tuple[Any, ...]]]] = {}
+        for job in jobs:
+            if job.statement:
+                rows.setdefault(job.journal, {}).setdefault(job.statement, []).append(job.row)
+        for journal, batches in rows.items():
+            with journal.connection() as connection:
+                for statement, batch in batches.items():
+                    connection.executemany(statement, batch)
+        for job in jobs:
+            if job.ask:
+                job.answer = job.ask()
+
+    def _tell(self, jobs: list[Job]) -> None:
+        for job in [*jobs, *self._jobs] if self._error else jobs:
+            if job.done is None or job.done.done():
+                continue
+            if self._error:
+                job.done.set_exception(self._error)
+            else:
+                job.done.set_result(job.answer)
+
+
+class Journal:
+    """One attempt at one block, on top of the attempts before it.
+
+    `folder` holds the files `attempt-0000.sqlite`, `attempt-0001.sqlite`, ...; the file of this
+    attempt is made with its first row. `torn` names the earlier files that could be read in part.
+    """
+
+    def __init__(self, folder: Path, fingerprint: bytes, writer: Writer | None) -> None:
+        self.folder = folder
+        self.fingerprint = fingerprint
+        self.torn: list[str] = []
+        self._writer = writer
+        self._earlier: list[sqlite3.Connection] = []
+        self._own: sqlite3.Connection | None = None
+        self._known: dict[bytes, tuple[int, int]] = {}
+        self._calls = 0
+        self._copies: list[tempfile.TemporaryDirectory[str]] = []
+        for path in sorted(folder.glob("attempt-*.sqlite")):
+            self._read(path)
+
+    # -- reading what earlier attempts left ------------------------------------------------------
+
+    def _read(self, path: Path) -> None:
+        connection = sqlite3.connect(
+            f"{self._settled(path).as_uri()}?mode=ro", uri=True, check_same_thread=False
+        )
+        attempt = len(self._earlier)
+        self._earlier.append(connection)
+        for number, key in self._rows(attempt, "SELECT id, key FROM calls ORDER BY id"):
+            self._known[key] = (attempt, number)
+
+    def _settled(self, path: Path) -> Path:
+        """The file itself or, where its writer died within a commit, a copy that is rolled back."""
+        rollback = path.with_name(path.name + "-journal")
+        if not rollback.exists() or rollback.stat().st_size == 0:
+            return path.absolute()
+        folder = tempfile.TemporaryDirectory(prefix="journal-")
+        self._copies.append(folder)
+        copy = Path(folder.name) / path.name
+        shutil.copyfile(path, copy)
+        shutil.copyfile(rollback, copy.with_name(rollback.name))
+        with (
+            contextlib.closing(sqlite3.connect(copy)) as connection,
+            contextlib.suppress(sqlite3.DatabaseError),
+        ):
+            connection.execute("SELECT count(*) FROM calls").fetchone()
+        return copy
+
+    def _rows(self, attempt: int, query: str) -> Iterator[Any]:
+        """The rows of an earlier attempt, as far as they can be read."""
+        try:
+            yield from self._earlier[attempt].execute(query)
+        except sqlite3.DatabaseError as exc:
+            self.torn.append(f"{self.folder.name}, attempt {attempt}: {exc}")
+
+    def entries(self) -> Iterator[Entry]:
+        """What earlier attempts settled under this fingerprint; a later entry replaces one before.
+
+        Entries come in the order they were written.
+        """
+        query = f"""SELECT position, child, kind, digest, trail, ask, detail FROM entries
+            WHERE fingerprint = x'{self.fingerprint.hex()}' ORDER BY id"""
+        for attempt in range(len(self._earlier)):
+            for *columns, detail in self._rows(attempt, query):
+                position, child, kind, digest, trail, ask = columns
+                known = orjson.loads(detail) if detail else {}
+                yield Entry(position, child, kind, digest, trail, ask, known)
+
+    @property
+    def attempts(self) -> int:
+        """How many attempts have left a file."""
+        return len(self._earlier) + (self._own is not None)
+
+    # -- this attempt ----------------------------------------------------------------------------
+
+    def connection(self) -> sqlite3.Connection:
+        """This attempt's file, made when it is first needed; used by the writer's thread alone."""
+        if self._own is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path = self.folder / f"attempt-{len(self._earlier):04}.sqlite"
+            path.touch(exist_ok=False)
+            self._own = sqlite3.connect(path, check_same_thread=False)
+            self._own.execute("PRAGMA locking_mode=EXCLUSIVE")
+            self._own.execute("PRAGMA journal_mode=TRUNCATE")
+            self._own.execute("PRAGMA synchronous=NORMAL")
+            self._own.executescript(SCHEMA)
+        return self._own
+
+    async def keep(self, key: bytes, completion: Completion) -> None:
+        """Journal a completion; returns when it is committed."""
+        assert self._writer is not None
+        self._calls += 1
+        number, c = self._calls, completion
+        row = (c.text, c.finish, c.prompt_tokens, c.completion_tokens, c.seconds, c.attempts)
+        await self._writer.commit(self, ADD_CALL, (number, key, *row))
+        self._known[key] = (len(self._earlier), number)
+
+    def settle(self, entry: Entry) -> None:
+        """Journal what became of a record; it is on disk with some later group."""
+        assert self._writer is not None
+        detail = orjson.dumps(entry.detail) if entry.detail else None
+        e = entry
+        row = (e.position, e.child, e.kind, e.digest, self.fingerprint, e.trail, e.ask, detail)
+        self._writer.add(self, ADD_ENTRY, row)
+
+    def knows(self, key: bytes) -> bool:
+        return key in self._known
+
+    async def recall(self, key: bytes) -> Completion:
+        """A completion that this journal knows."""
+        attempt, number = self._known[key]
+        if attempt < len(self._earlier):
+            return self._completion(self._earlier[attempt], number)
+        assert self._writer is not None
+        own = self.connection
+        completion: Completion = await self._writer.call(
+            self, lambda: self._completion(own(), number)
+        )
+        return completion
+
+    @staticmethod
+    def _completion(connection: sqlite3.Connection, number: int) -> Completion:
+        return Completion(*connection.execute(CALL, (number,)).fetchone())
+
+    def text(self, key: bytes) -> str:
+        """The text of a completion of an earlier attempt: what assembly reads."""
+        attempt, number = self._known[key]
+        connection = self._earlier[attempt]
+        (text,) = connection.execute("SELECT text FROM calls WHERE id = ?", (number,)).fetchone()
+        return str(text)
+
+    async def close(self) -> None:
+        """Commit what is owed to this attempt's file and let go of all files."""
+        if self._writer is not None:
+            await self._writer.call(self, self._release)
+        else:
+            self._release()
+
+    def _release(self) -> None:
+        for connection in [*self._earlier, *([self._own] if self._own else [])]:
+            connection.close()
+        for folder in self._copies:
+            folder.cleanup()

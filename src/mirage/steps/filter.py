@@ -1,0 +1,29 @@
+"""`type: filter`: a record for which the predicate does not hold is dropped, with its reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mirage.errors import Drop
+from mirage.steps.step import Scope
+from mirage.template import Expression
+
+
+@dataclass(frozen=True, slots=True)
+class FilterStep:
+    name: str
+    keep: Expression
+    journalled: bool = False
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return self.keep.needs
+
+    async def run(self, scope: Scope) -> Any:
+        if not self.keep(scope.values):
+            raise Drop(self.name)
+        return True
+
+    def recall(self, text: str) -> Any:
+        return True

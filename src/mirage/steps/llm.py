@@ -1,0 +1,144 @@
+"""`type: llm`: a prompt that a model answers, and the answer as text or as a checked object."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mirage.errors import ParseError
+from mirage.media import picture
+from mirage.record import Completion, Image, Message, Part, Picture, Request
+from mirage.steps.reply import JSONReply, PlainReply, check_finished
+from mirage.steps.step import Scope
+from mirage.template import Template
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """The texts about format that go to the model; see `recipes/structured.yaml`."""
+
+    note: str = ""
+    again: str = ""
+    format: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LLMStep:
+    """One question to a model for each record.
+
+    `turns` are (role, template) pairs, the prompt last; `images` the inputs whose pictures stand
+    before the prompt's text, because no turn mentions them.
+    """
+
+    name: str
+    engine: str
+    model: str
+    turns: tuple[tuple[str, Template], ...]
+    images: tuple[str, ...]
+    sampling: Mapping[str, Any]
+    seed: int
+    reply: PlainReply | JSONReply
+    structured: str
+    max_asks: int
+    wording: Wording = field(default_factory=Wording)
+    journalled: bool = True
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset(self.images).union(*(template.needs for _, template in self.turns))
+
+    async def run(self, scope: Scope) -> Any:
+        request = await self.request(scope)
+        if self.structured == "two_pass":
+            request = await self._after_free_answer(scope, request)
+        for _ in range(self.max_asks):
+            completion = await scope.complete(self.engine, request)
+            try:
+                value = self.parse(completion)
+            except ParseError as error:
+                problem = error
+                if error.kind in ("cut_off", "empty"):
+                    break
+                request = self._again(request, completion, error)
+            else:
+                scope.accept(self.name, request.key)
+                return value
+        problem.attempts = max(problem.attempts, 1)
+        raise problem
+
+    async def request(self, scope: Scope) -> Request:
+        """The first request for this record: rendered turns, pictures, schema, draw."""
+        greedy = not self.sampling.get("temperature")
+        return Request(
+            model=self.model,
+            messages=await self._messages(scope),
+            sampling=self.sampling,
+            schema=self._schema(scope) if self.structured == "constrained" else None,
+            draw="" if greedy else f"{self.seed}/{scope.place}/{scope.child}/{self.name}/0",
+            ask=scope.ask,
+        )
+
+    def parse(self, completion: Completion) -> Any:
+        check_finished(completion)
+        return self.reply.parse(completion.text)
+
+    def recall(self, text: str) -> Any:
+        return self.reply.parse(text)
+
+    def _schema(self, scope: Scope) -> Mapping[str, Any] | None:
+        return self.reply.schema if scope.abilities(self.engine).schema else None
+
+    async def _messages(self, scope: Scope) -> tuple[Message, ...]:
+        turns: list[tuple[str, list[Any]]] = [
+            (role, list(template.parts(scope.values))) for role, template in self.turns
+        ]
+        prompt = turns[-1][1]
+        prompt[:0] = [scope.values[name] for name in self.images]
+        if self.wording.note and self.structured != "two_pass":
+            prompt.append(self.wording.note)
+        if all(isinstance(part, str) for _, parts in turns for part in parts):
+            return tuple(Message(role, ("".join(parts),)) for role, parts in turns)
+        return tuple([Message(role, await self._pictured(scope, parts)) for role, parts in turns])
+
+    async def _pictured(self, scope: Scope, parts: list[Any]) -> tuple[Part, ...]:
+        """The parts with every image turned into what the engine sees of it."""
+        seen: list[Part] = []
+        for part in flat(parts):
+            if isinstance(part, Image):
+                abilities = scope.abilities(self.engine)
+                shown: Picture = await asyncio.to_thread(picture, part, abilities)
+                seen.append(shown)
+            elif seen and isinstance(seen[-1], str):
+                seen[-1] += part
+            else:
+                seen.append(part)
+        return tuple(seen)
+
+    async def _after_free_answer(self, scope: Scope, request: Request) -> Request:
+        """`two_pass`: the model answers freely, and is then asked to write that down as JSON."""
+        completion = await scope.complete(self.engine, request)
+        check_finished(completion)
+        formatted = request.followed_by(
+            Message("assistant", (completion.text,)),
+            Message("user", (self.wording.format + self.wording.note,)),
+        )
+        return formatted.with_schema(self._schema(scope))
+
+    def _again(self, request: Request, completion: Completion, error: ParseError) -> Request:
+        return request.followed_by(
+            Message("assistant", (completion.text,)),
+            Message("user", (self.wording.again.replace("{problem}", error.message),)),
+        )
+
+
+def flat(parts: list[Any]) -> list[Any]:
+    """Lists of images spread out; an optional image that is null is not sent."""
+    spread: list[Any] = []
+    for part in parts:
+        if isinstance(part, list | tuple):
+            spread.extend(flat(list(part)))
+        elif part is not None:
+            spread.append(part)
+    return spread
