@@ -1,0 +1,13 @@
+"""Images: found where a record says, recognised by their bytes, guarded, shown to a model.
+
+A value of the source becomes an `Image` by `locate`; `picture` makes what a model sees of it. The
+original is never altered. `sniff` and `guard` are shared by the leaves `locate` and `picture`, and
+Pillow is loaded only where a copy has to be made.
+"""
+
+from mirage.media.guard import Size, guard
+from mirage.media.locate import file_state, locate
+from mirage.media.picture import picture
+from mirage.media.sniff import extension, sniff
+
+__all__ = ["Size", "extension", "file_state", "guard", "locate", "picture", "sniff"]
