@@ -1,0 +1,130 @@
+"""Rows in: sources that cut themselves into spans, and read any of them.
+
+    find.py      which files a path means, and what they are
+    files.py     a source made of files, and the protocol of a format
+    blocks.py    spans grouped into blocks; several sources as one
+    identity.py  `source.id`, and the index that finds repeated ids
+    streams.py, bytewise.py, digests.py, arrow.py     what formats share
+    lines.py, json_array.py, delimited.py, tables.py, images.py     one file per family of formats
+    hub.py, memory.py     rows that are not in files yet
+
+This module is the one factory; a format's libraries are loaded when it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from xxhash import xxh3_64_hexdigest
+
+from mirage.config.models import SourceConfig
+from mirage.sources.blocks import BOUNDS, Block, Bounds, Readable, Sources, blocks, peek
+from mirage.sources.files import FileSource, Format
+from mirage.sources.find import Found, find, kind
+from mirage.sources.identity import Identities
+
+__all__ = [
+    "BOUNDS",
+    "Block",
+    "Bounds",
+    "Readable",
+    "Sources",
+    "blocks",
+    "open_rows",
+    "open_source",
+    "peek",
+]
+
+HUB = "hf://"
+
+
+def open_source(
+    config: SourceConfig, *, base: Path, number: int, spool: Path, bounds: Bounds = BOUNDS
+) -> Readable:
+    """The source that a configuration means; `base` is the folder that its path is relative to.
+
+    `number` is its index among the run's sources, and `spool` the run's own folder for what cannot
+    be read twice. Raises ValueError for a path or a format that cannot be read.
+    """
+    try:
+        return _open(config, base, number, spool, bounds)
+    except OSError as exc:
+        raise ValueError(str(exc)) from exc
+
+
+def open_rows(rows: Iterable[Mapping[str, Any]], number: int = 0) -> Readable:
+    """Rows that a program holds: a sequence, a `datasets.Dataset`, or any iterable of mappings."""
+    from mirage.sources import memory
+
+    if isinstance(rows, str | bytes | Mapping):
+        raise ValueError(f"rows are a sequence of mappings, not {type(rows).__name__}")
+    if hasattr(rows, "with_format") and hasattr(rows, "_fingerprint") and hasattr(rows, "data"):
+        return memory.DatasetRows(rows, number)
+    return memory.Rows(rows, number)
+
+
+def _open(config: SourceConfig, base: Path, number: int, spool: Path, bounds: Bounds) -> FileSource:
+    key = config.id
+    identities = Identities(spool / f"ids-{number}.sqlite", key) if key is not None else None
+    if config.path.startswith(HUB):
+        source = _hub(config, number, spool, bounds)
+    else:
+        found = find(base, config.path, config.format)
+        if config.subset or (config.split and found.format != "hf"):
+            raise ValueError("`split` and `subset` choose from a Hugging Face dataset only")
+        paths = found.paths or _saved(found.root, config.split)
+        source = FileSource(number, found.root, list(paths), _format(found))
+        source.format.check(source.paths[0])
+    source.identities, source.limit, source.bounds = identities, config.limit, bounds
+    return source
+
+
+def _format(found: Found) -> Format:
+    if found.format != "imagefolder":
+        return _rows(found.format)
+    from mirage.sources import images
+
+    by_name = kind(found.paths[0])
+    return images.WithImages(_rows(by_name)) if by_name else images.ImageFile(found.root)
+
+
+def _rows(name: str) -> Format:
+    match name:
+        case "jsonl":
+            from mirage.sources.lines import Lines
+
+            return Lines()
+        case "json":
+            from mirage.sources.json_array import JsonArray
+
+            return JsonArray()
+        case "csv" | "tsv":
+            from mirage.sources.delimited import Delimited
+
+            return Delimited("," if name == "csv" else "\t")
+        case _:
+            from mirage.sources.tables import Tables
+
+            return Tables()
+
+
+def _saved(folder: Path, split: str | None) -> list[Path]:
+    from mirage.sources.tables import saved
+
+    return saved(folder, split)
+
+
+def _hub(config: SourceConfig, number: int, spool: Path, bounds: Bounds) -> FileSource:
+    if find_spec("datasets") is None:
+        raise ValueError(
+            f"{config.path} needs the library `datasets`: pip install 'mirage-engine[hf]'"
+        )
+    from mirage.sources.hub import Hub
+
+    what = (config.path, config.subset or "", config.split or "")
+    folder = spool / f"hub-{number}-{xxh3_64_hexdigest(repr(what).encode())}"
+    hub = Hub(config.path.removeprefix(HUB), config.subset, config.split, folder, bounds)
+    return FileSource(number, folder, hub.present(), _rows("hf"), growing=hub.further)

@@ -1,0 +1,220 @@
+"""A source made of files: what all formats share, and the protocol that a format fulfils.
+
+A format knows how one file is cut into pieces and how a piece becomes rows. Everything else stands
+here: places, identities, the limit, and going on after what is already stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import chain, takewhile
+from pathlib import Path
+from typing import Any, Protocol
+
+from mirage.errors import RecordError, RunError, SourceChangedError, SourceError
+from mirage.record import FileState, Record, Span
+from mirage.sources.blocks import BOUNDS, Bounds
+from mirage.sources.identity import Identities, hash64
+
+Row = tuple[Mapping[str, Any], bytes, SourceError | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A span as a format sees it: without the names of file and source."""
+
+    start: int
+    stop: int
+    row: int
+    rows: int
+    digest: str
+
+
+class Format(Protocol):
+    """How one file is cut into pieces and read."""
+
+    def check(self, path: Path) -> None:
+        """Raise ValueError where the file as a whole cannot be of this format."""
+        ...
+
+    def survey(self, path: Path, after: Span | None, bounds: Bounds) -> Iterator[Piece]:
+        """The pieces of a file after the given one, in order; none of them is empty."""
+        ...
+
+    def read(self, path: Path, span: Span) -> Iterator[Row]:
+        """The rows of a piece, in order: values, 16-byte digest, fault."""
+        ...
+
+    def digest(self, path: Path, span: Span) -> str:
+        """The digest of a piece as it is now; another one where it has changed."""
+        ...
+
+    def weight(self, path: Path, span: Span) -> int:
+        """The size of a piece in bytes."""
+        ...
+
+
+Growing = Callable[[Sequence[Path]], Iterable[Path]]
+
+
+@dataclass(slots=True)
+class FileSource:
+    """Rows out of files below `root`, in the order of `paths`.
+
+    `growing`, where given, makes further files while they are asked for (a spool); it is told which
+    there are. `limit` counts the rows of the whole source.
+    """
+
+    number: int
+    root: Path
+    paths: list[Path]
+    format: Format
+    identities: Identities | None = None
+    limit: int | None = None
+    growing: Growing | None = None
+    bounds: Bounds = BOUNDS
+
+    def files(self) -> Iterator[FileState]:
+        for path in self.paths:
+            found = path.stat()
+            yield FileState(self._name(path), found.st_size, found.st_mtime_ns)
+
+    def survey(self, after: Span | None = None) -> Iterator[Span]:
+        """As `rest`, knowing only the last span: whatever stands before it counts as stored.
+
+        The files before it are surveyed again, which reads them; `rest` does not need to.
+        """
+        if after is None:
+            return self.rest(())
+        before = takewhile(lambda span: span.file != after.file, self._spans((), self.bounds))
+        through = replace(after, row=0, rows=after.row + after.rows)
+        return self.rest([*before, through])
+
+    def rest(self, stored: Sequence[Span], bounds: Bounds | None = None) -> Iterator[Span]:
+        spans = self._spans(stored, bounds or self.bounds)
+        if self.identities is None:
+            yield from spans
+            return
+        if not stored:
+            self.identities.clear()
+        elif self.identities.empty():
+            self._identify(self.identities)
+        for span in spans:
+            self.identities.add(self._labels(span, self.identities))
+            yield span
+
+    def read(self, span: Span) -> Iterator[Record]:
+        if self.identities is None:
+            yield from self._numbered(span)
+            return
+        if self.identities.empty():
+            self._identify(self.identities)
+        with self.identities.owners() as owner:
+            yield from self._named(span, self.identities, owner)
+
+    def intact(self, span: Span) -> bool:
+        path = self.root / span.file
+        try:
+            return path.is_file() and self.format.digest(path, span) == span.digest
+        except (OSError, ValueError):
+            return False
+
+    def weight(self, span: Span) -> int:
+        return self.format.weight(self.root / span.file, span)
+
+    def peek(self, count: int) -> Iterator[Record]:
+        bounds = replace(self.bounds, rows=max(1, min(count, self.bounds.rows)))
+        for span in self._spans((), bounds):
+            if self.identities is None:
+                yield from self._numbered(span)
+            else:
+                yield from self._named(span, self.identities, None)
+
+    # -- cutting ---------------------------------------------------------------------------------
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
+
+    def _files(self) -> Iterator[tuple[str, Path]]:
+        known = tuple(self.paths)
+        for path in known:
+            yield self._name(path), path
+        for path in self.growing(known) if self.growing else ():
+            self.paths.append(path)
+            yield self._name(path), path
+
+    def _spans(self, stored: Sequence[Span], bounds: Bounds) -> Iterator[Span]:
+        last = {span.file: span for span in stored}
+        if last and (missing := last.keys() - {self._name(path) for path in self.paths}):
+            raise SourceChangedError(f"the source has lost {min(missing)}")
+        left = None if self.limit is None else self.limit - sum(span.rows for span in stored)
+        for name, path in self._files():
+            if left is not None and left <= 0:
+                return
+            for span in self._cut((name, path), last.get(name), left, bounds):
+                yield span
+                left = None if left is None else left - span.rows
+
+    def _cut(
+        self, file: tuple[str, Path], last: Span | None, left: int | None, bounds: Bounds
+    ) -> Iterator[Span]:
+        """Spans of one file, `left` rows at most: near the limit, pieces are cut smaller."""
+        name, path = file
+        try:
+            self.format.check(path)
+            while left is None or left > 0:
+                room = bounds if left is None else replace(bounds, rows=min(bounds.rows, left))
+                for p in self.format.survey(path, last, room):
+                    last = Span(name, p.start, p.stop, p.row, p.rows, p.digest, self.number)
+                    left = None if left is None else left - p.rows
+                    yield last
+                    if left is not None and left < room.rows:
+                        break
+                else:
+                    return
+        except (OSError, ValueError) as exc:
+            raise RunError(f"{path}: {exc}") from exc
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def _rows(self, span: Span) -> Iterator[Row]:
+        try:
+            yield from self.format.read(self.root / span.file, span)
+        except OSError as exc:
+            raise SourceChangedError(f"{span.file} cannot be read any more: {exc}") from exc
+
+    def _numbered(self, span: Span) -> Iterator[Record]:
+        prefix = f"{self.number}/{span.file}#"
+        row = span.row
+        for values, digest, fault in self._rows(span):
+            yield Record(f"{prefix}{row}", digest, values, fault)
+            row += 1
+
+    def _named(
+        self, span: Span, identities: Identities, owner: Callable[[str], int] | None
+    ) -> Iterator[Record]:
+        for row, (values, digest, fault) in enumerate(self._rows(span), span.row):
+            spot = place = f"{span.file}#{row}"
+            if fault is None:
+                try:
+                    label = identities.label(values)
+                    if owner is not None and owner(label) != hash64(spot):
+                        raise SourceError("duplicate_id", f"{spot}: an earlier row has id {label}")
+                    place = f"id:{label}"
+                except RecordError as exc:
+                    fault = SourceError(exc.kind, exc.message)
+            yield Record(f"{self.number}/{place}", digest, values, fault)
+
+    def _labels(self, span: Span, identities: Identities) -> Iterator[tuple[str, str]]:
+        """The id of each row that has one, and where it stands."""
+        for row, (values, _, fault) in enumerate(self._rows(span), span.row):
+            if fault is None:
+                with suppress(RecordError):
+                    yield identities.label(values), f"{span.file}#{row}"
+
+    def _identify(self, identities: Identities) -> None:
+        """Make the index of ids anew: the spool was lost, or is another machine's."""
+        spans = self._spans((), self.bounds)
+        identities.add(chain.from_iterable(self._labels(span, identities) for span in spans))

@@ -1,0 +1,155 @@
+"""Which files a path means, in which order, and what they are. Nothing is read here.
+
+All mistakes are ValueErrors, which the plan reports as mistakes of the configuration.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+SUFFIXES = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".arrow": "hf",
+}
+IMAGES = frozenset(
+    {".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".jp2"}
+)
+COMPRESSED = frozenset({".gz", ".zst"})
+METADATA = frozenset({"metadata.jsonl", "metadata.csv", "metadata.parquet"})
+FORMATS = (
+    "jsonl (.jsonl, .ndjson), json (.json: an array of objects), csv, tsv, each also .gz and .zst; "
+    "parquet (.parquet, .pq); imagefolder; hf (a folder of save_to_disk, .arrow, or hf://owner/name)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Files of one format, and the folder that their names are relative to."""
+
+    format: str
+    root: Path
+    paths: tuple[Path, ...]
+
+
+def find(base: Path, name: str, format: str | None = None) -> Found:
+    """What `name` (a file, a folder, a glob) holds, as `format` or as the names suggest."""
+    plain = Path(name).expanduser()
+    path = base / plain
+    if path.is_dir():
+        if format in (None, "hf") and is_saved(path):
+            return Found("hf", path, ())
+        return in_folder(path, format)
+    if path.exists():
+        if not path.is_file():
+            raise ValueError(f"{path} is neither a file nor a folder")
+        return Found(format or the_kind(path), path.parent, (path,))
+    magic = [glob.has_magic(part) for part in plain.parts]
+    if True not in magic:
+        raise ValueError(f"{path} does not exist")
+    # Unlike Path.glob, this passes over hidden files.
+    names = glob.iglob(str(plain), root_dir=base, recursive=True)  # noqa: PTH207
+    paths = [each for each in ordered(base / name for name in names) if each.is_file()]
+    if not paths:
+        raise ValueError(f"no file matches {path}")
+    root = base.joinpath(*plain.parts[: magic.index(True)])
+    return Found(format or one_kind(path, paths), root, tuple(paths))
+
+
+def is_saved(folder: Path) -> bool:
+    """Whether `datasets.save_to_disk` wrote this folder."""
+    return any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
+
+
+def in_folder(folder: Path, format: str | None) -> Found:
+    """The data files of a folder. Images beside other data are what the data refers to."""
+    paths = ordered(walk(folder))
+    data = [path for path in paths if kind(path)]
+    images = [path for path in paths if path.suffix.lower() in IMAGES]
+    metadata = [path for path in data if path.name in METADATA]
+    only_images = bool(images) and len(metadata) == len(data)
+    if format == "imagefolder" or (format is None and only_images):
+        if not metadata and not images:
+            raise ValueError(f"{folder} holds no images")
+        return Found("imagefolder", folder, tuple(metadata or images))
+    chosen = [path for path in data if format in (None, kind(path))]
+    unread = [path for path in paths if path not in data and path.suffixes[:1] and half_known(path)]
+    if unread:
+        raise ValueError(f"{unread[0]} cannot be read: only .gz and .zst are decompressed")
+    if not chosen:
+        wanted = f"{format} files" if format else "data files"
+        raise ValueError(f"{folder} holds no {wanted}; the formats are {FORMATS}")
+    return Found(format or one_kind(folder, chosen), folder, tuple(chosen))
+
+
+def walk(folder: Path) -> Iterable[Path]:
+    """All files below, but hidden ones; a folder that was entered before is not entered again."""
+    seen: set[str] = set()
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for place, folders, names in os.walk(folder, onerror=fail, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(place, name) for name in names if not name.startswith("."))
+
+
+def ordered(paths: Iterable[Path]) -> list[Path]:
+    """By name, numbers as numbers: part-2 stands before part-10."""
+    return sorted(paths, key=natural)
+
+
+def natural(path: Path) -> tuple[list[list[tuple[int, int, str]]], str]:
+    parts = [re.split(r"(\d+)", part) for part in path.parts]
+    keys = [[(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in part if p] for part in parts]
+    return keys, str(path)
+
+
+def kind(path: Path) -> str | None:
+    """The format of a file by its suffixes; None where they say nothing."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if len(suffixes) > 1 and suffixes[-1] in COMPRESSED:
+        suffixes.pop()
+    return SUFFIXES.get(suffixes[-1]) if suffixes else None
+
+
+def half_known(path: Path) -> bool:
+    """Whether this is data in a compression that is not read: silently, it would be missing."""
+    return path.suffix.lower() in {".bz2", ".xz", ".zip", ".lz4", ".7z"} and bool(
+        kind(path.with_suffix(""))
+    )
+
+
+def the_kind(path: Path) -> str:
+    found = kind(path)
+    if found is None:
+        raise ValueError(
+            f"the format of {path} is not known by its name; say it with `format`: {FORMATS}"
+        )
+    return found
+
+
+def one_kind(where: Path, paths: Iterable[Path]) -> str:
+    """The one format of all files."""
+    kinds: dict[str, Path] = {}
+    for path in paths:
+        kinds.setdefault(the_kind(path), path)
+    if len(kinds) > 1:
+        held = ", ".join(f"{name} ({path.name})" for name, path in sorted(kinds.items()))
+        raise ValueError(f"{where} holds several formats: {held}; say which with `format`")
+    return next(iter(kinds))
