@@ -8,14 +8,34 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    WithJsonSchema,
+)
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-UNSET: Any = object()
 
 
 def lower(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
+
+
+def shape(value: Any) -> str:
+    """Which branch of a union is meant, by the value's shape: errors then speak of that one."""
+    match value:
+        case str():
+            return "text"
+        case list() | tuple():
+            return "a list"
+        case dict() | BaseModel():
+            return "a mapping"
+    return "neither"
 
 
 class Model(BaseModel):
@@ -66,12 +86,19 @@ class EngineConfig(Model):
     """Follows from the other keys where it is not given."""
     model_path: str | None = None
     """A hub id, a folder, a GGUF file, or the name that an endpoint serves."""
-    base_url: str | list[str] | None = None
+    base_url: (
+        Annotated[
+            Annotated[str, Tag("text")] | Annotated[list[str], Tag("a list")], Discriminator(shape)
+        ]
+        | None
+    ) = None
     """The endpoint, such as `http://127.0.0.1:30000/v1`."""
-    api_key_env: str | None = None
+    api_key_env: Name | None = None
     """The name of the environment variable that holds the key; never the key itself."""
     headers: dict[str, str] = {}
+    """Sent with every call; always redacted in what is shown or stored."""
     query: dict[str, str] = {}
+    """Added to the address of every call, such as Azure's `api-version`."""
     chat_template: str | None = None
     """Inferred from the model where it is not given."""
     max_in_flight: Annotated[int, Field(ge=1, le=100_000)] | None = None
@@ -85,6 +112,7 @@ class EngineConfig(Model):
     tpm: Annotated[int, Field(ge=1)] | None = None
     """Tokens per minute."""
     sampling: Sampling = Sampling()
+    """For all outputs that do not say otherwise."""
     extra_body: dict[str, Any] = {}
     """Passed through in the body of every call, as it is."""
     args: dict[str, Any] = {}
@@ -106,6 +134,13 @@ class InputConfig(Model):
     """With false, a missing value is null."""
 
 
+def canonical_kind(value: Any) -> Any:
+    """The document's own names for the kinds of output, `prompt` and `custom`, made ours."""
+    return (
+        {"prompt": "llm", "custom": "python"}.get(value, value) if shape(value) == "text" else value
+    )
+
+
 class Turn(Model):
     """One few-shot turn."""
 
@@ -117,11 +152,21 @@ class LLMOutput(Model):
     """A variable that a model answers."""
 
     name: Name
-    type: Literal["llm", "prompt"] = "llm"
-    output_type: Annotated[Literal["plain", "json"], BeforeValidator(lower)] = "plain"
+    type: Annotated[
+        Literal["llm"],
+        BeforeValidator(canonical_kind),
+        WithJsonSchema({"enum": ["llm", "prompt"]}),
+    ] = "llm"
+    output_type: Annotated[
+        Literal["plain", "json"],
+        BeforeValidator(lower),
+        WithJsonSchema({"enum": ["plain", "JSON", "json"]}),
+    ] = "plain"
     """`plain` is the reply as text; `JSON` a parsed and validated object."""
     prompt: str
+    """The user's turn, with references."""
     system: str | None = None
+    """The system message, with references."""
     messages: list[Turn] = []
     """Few-shot turns between the system message and the prompt."""
     sampling: Sampling | None = None
@@ -130,7 +175,13 @@ class LLMOutput(Model):
     """The name of one of `engines`."""
     images: list[Name] | None = None
     """The image inputs that go along, in order; all of them where it is not given."""
-    output_schema: list[str] | dict[str, Any] | None = None
+    output_schema: (
+        Annotated[
+            Annotated[list[str], Tag("a list")] | Annotated[dict[str, Any], Tag("a mapping")],
+            Discriminator(shape),
+        ]
+        | None
+    ) = None
     """Names, a mapping of names to types, or a full JSON Schema."""
     structured: Literal["constrained", "prompted", "two_pass"] = "constrained"
     format_note: bool = True
@@ -145,7 +196,11 @@ class PythonOutput(Model):
     """A variable that a Python function computes, in a worker process."""
 
     name: Name
-    type: Literal["python", "custom"]
+    type: Annotated[
+        Literal["python"],
+        BeforeValidator(canonical_kind),
+        WithJsonSchema({"enum": ["python", "custom"]}),
+    ]
     function: str
     """`package.module:function`, or the name of a function in `file`."""
     file: str | None = None
@@ -166,11 +221,17 @@ class FilterOutput(Model):
 
 
 def output_kind(value: Any) -> str:
+    """Which kind of output is meant; `llm` where it does not say."""
     kind = value.get("type", "llm") if isinstance(value, dict) else getattr(value, "type", "llm")
-    return {"prompt": "llm", "custom": "python"}.get(kind, kind if isinstance(kind, str) else "")
+    return kind if isinstance(kind := canonical_kind(kind), str) else ""
 
 
-OutputConfig = LLMOutput | PythonOutput | FilterOutput
+OutputConfig = Annotated[
+    Annotated[LLMOutput, Tag("llm")]
+    | Annotated[PythonOutput, Tag("python")]
+    | Annotated[FilterOutput, Tag("filter")],
+    Discriminator(output_kind),
+]
 
 
 class SinkConfig(Model):
@@ -184,26 +245,49 @@ class SinkConfig(Model):
     """Whether tables hold the bytes of images or their paths."""
 
 
+def count_or_share(value: Any) -> str:
+    return "a share" if isinstance(value, float) else "a count"
+
+
 class RunConfig(Model):
     """How the run goes."""
 
     dir: str | None = None
     """Journals, parts and manifest; `runs/<name of the configuration>` where it is not given."""
     seed: int = 0
+    """Every draw derives from it, the record's place and the output's name."""
     on_error: Literal["continue", "stop"] = "continue"
-    max_failures: float | int | None = None
+    """`stop` gives up at the first failed record."""
+    max_failures: (
+        Annotated[
+            Annotated[int, Field(ge=0), Tag("a count")]
+            | Annotated[float, Field(ge=0, le=1), Tag("a share")],
+            Discriminator(count_or_share),
+        ]
+        | None
+    ) = None
     """A float is a share of the records, judged after 100 of them; an integer is a count."""
 
 
 class Config(Model):
     """One run: a dataset in, the dataset that it describes out."""
 
-    source: SourceConfig | list[SourceConfig] | None = None
+    source: (
+        Annotated[
+            Annotated[SourceConfig, Tag("a mapping")]
+            | Annotated[list[SourceConfig], Tag("a list")],
+            Discriminator(shape),
+        ]
+        | None
+    ) = None
     engine: EngineConfig | None = None
     engines: dict[Name, EngineConfig] = {}
+    """Engines by name, for outputs that say `engine: NAME`."""
     inputs: list[InputConfig]
     outputs: list[OutputConfig] = []
+    """The steps; each may use the inputs and the outputs of others."""
     output_schema: dict[str, Any]
+    """One row of the result: its columns, with references."""
     sink: SinkConfig | None = None
     run: RunConfig = RunConfig()
 
@@ -212,3 +296,11 @@ class Config(Model):
         if self.source is None:
             return []
         return self.source if isinstance(self.source, list) else [self.source]
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a configuration, for editors and `mirage schema`."""
+    schema = Config.model_json_schema(mode="validation")
+    sampling = schema["$defs"]["Sampling"]["properties"]
+    sampling["max_new_tokens"] = {**sampling["max_tokens"], "title": "Max New Tokens"}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

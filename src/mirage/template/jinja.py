@@ -96,6 +96,12 @@ def _environment() -> _Jinja:
 
 
 _ENVIRONMENT = _environment()
+# Jinja's own names (`range`) give way to declared ones, hence are looked up like any other.
+_NO_GLOBALS = _ENVIRONMENT.overlay()
+_NO_GLOBALS.globals = {}
+_WORDS = frozenset(
+    ["true", "false", "none", "True", "False", "None", "and", "else", "if", "in", "is", "not", "or"]
+)
 
 
 def has_jinja(text: str) -> bool:
@@ -128,12 +134,13 @@ def parse_expression(text: str, scope: Scope, mistakes: list[TemplateMistake]) -
         return nodes.Const(None, lineno=1)
 
 
-def variables(body: Iterable[nodes.Node]) -> set[str]:
+def variables(body: Iterable[nodes.Node], scope: Scope) -> set[str]:
     """The names that statements, or an expression, look up outside themselves."""
     stated = [node if isinstance(node, nodes.Stmt) else nodes.ExprStmt(node) for node in body]
     tree = nodes.Template(stated, lineno=1)
-    tree.set_environment(_ENVIRONMENT)
-    return find_undeclared_variables(tree)
+    tree.set_environment(_NO_GLOBALS)
+    found = find_undeclared_variables(tree)
+    return {name for name in found if name not in _ENVIRONMENT.globals or scope.declares(name)}
 
 
 def as_path(node: nodes.Node) -> Path | None:
@@ -175,7 +182,7 @@ def evaluator(expression: nodes.Expr) -> Callable[[Mapping[str, Any]], Any]:
 def _settled(value: Any) -> Any:
     """A value that can leave Jinja: lazy sequences made lists, marked-up text plain."""
     if isinstance(value, Undefined):
-        return str(value)  # raises UndefinedError: the environment is strict
+        return str(value)  # raises UndefinedError, except for a condition without `else`
     if isinstance(value, str):
         return str(value)
     return list(value) if isinstance(value, (Iterator, range, set, tuple)) else value
@@ -207,6 +214,9 @@ def _rewrite(text: str, scope: Scope, mistakes: list[TemplateMistake]) -> str:
                 edits.append((start, stop, _as_jinja(found.path)))
                 try:
                     scope.resolve(found.path, start)
+                    if found.path[0] in _WORDS:
+                        message = f"'{found.path[0]}' is a word of Jinja: name the variable anew"
+                        mistakes.append(TemplateMistake(message, start))
                 except TemplateMistake as mistake:
                     mistakes.append(mistake)
         raw = kind == "raw_begin" or (raw and kind != "raw_end")
@@ -227,7 +237,7 @@ def _checked(
 ) -> nodes.Template:
     """Report what can be known before any record: unknown names, methods, loading of files."""
     known = {mistake.message for mistake in mistakes}
-    undeclared = variables(tree.body)
+    undeclared = variables(tree.body, scope)
     for name in sorted(undeclared):
         try:
             scope.resolve((name,))

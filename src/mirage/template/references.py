@@ -64,6 +64,9 @@ class Scope:
     ambiguous: Mapping[str, Collection[str]] = field(default_factory=dict)
     images: Collection[str] = ()
 
+    def declares(self, name: str) -> bool:
+        return name in self.names or name in self.aliases or name in self.ambiguous
+
     def resolve(self, path: Path, offset: int = 0) -> Path:
         """The path from the variables on; TemplateMistake where the first name is unknown."""
         name = str(path[0])

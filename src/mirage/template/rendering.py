@@ -30,8 +30,8 @@ def as_text(value: Any, label: str = "a value") -> str:
     Raises TemplateError of kind "null" for null itself, "image" for an image, and "type" for what
     JSON cannot hold.
     """
-    if isinstance(value, str):
-        return str(value)
+    if isinstance(value, (str, Undefined)):
+        return str(value)  # raises UndefinedError, except for a condition without `else`
     if value is None:
         raise TemplateError("null", f"{label} is null: give it a default, or test it in Jinja")
     return to_json(value)
@@ -49,7 +49,7 @@ def _plain(value: Any) -> Any:
     """What `json` cannot hold, in terms that it can."""
     match value:
         case Undefined():
-            return str(value)  # raises UndefinedError: the environment is strict
+            return str(value)  # raises UndefinedError
         case Image() | Picture() | Pieces():
             raise TemplateError("image", "an image cannot become text")
         case date() | time():

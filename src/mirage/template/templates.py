@@ -268,7 +268,7 @@ def _whole(text: str, scope: Scope) -> nodes.Expr | None:
 
 def _variables(body: Sequence[nodes.Node], scope: Scope) -> dict[str, Path]:
     """The names that Jinja looks up, and the path of each from the variables on."""
-    return {name: scope.resolve((name,)) for name in sorted(jinja.variables(body))}
+    return {name: scope.resolve((name,)) for name in sorted(jinja.variables(body, scope))}
 
 
 def _roots(paths: Collection[Path]) -> frozenset[str]:
