@@ -20,7 +20,7 @@ from typing import BinaryIO
 
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2
-CHUNK = 1 << 30
+CHUNK = 1 << 20
 
 
 def beside(target: Path) -> Path:
@@ -65,7 +65,7 @@ def replacing(target: Path) -> Iterator[Path]:
 @contextmanager
 def writing(target: Path) -> Iterator[BinaryIO]:
     """`replacing`, with the file open for writing bytes."""
-    with replacing(target) as temporary, temporary.open("xb") as file:
+    with replacing(target) as temporary, temporary.open("xb", buffering=CHUNK) as file:
         yield file
 
 
@@ -138,13 +138,13 @@ def append(source: Path, handle: int) -> None:
         copied = 1 if hasattr(os, "copy_file_range") else 0
         while copied:
             try:
-                copied = os.copy_file_range(file.fileno(), handle, CHUNK)
+                copied = os.copy_file_range(file.fileno(), handle, 1 << 30)
             except OSError as exc:
                 if exc.errno not in (errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP):
                     raise
                 break
         # Whatever is left: all of it where the kernel declined, nothing otherwise.
-        while chunk := file.read(1 << 20):
+        while chunk := file.read(CHUNK):
             view = memoryview(chunk)
             while view:
                 view = view[os.write(handle, view) :]

@@ -1,0 +1,108 @@
+"""JSON lines: one row, one line, in order. A part is the lines of a block, the dataset all parts.
+
+orjson writes; it knows nothing of images, hands them to `Gallery`, and is silent about one thing
+only: NaN and infinity become `null`, so a line with a null in it is looked at again.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from mirage import atomic
+from mirage.errors import SinkError
+from mirage.record import Image, PartReport
+from mirage.sinks.dataset import new_file, new_folder
+from mirage.sinks.images import Gallery
+
+OPTIONS = orjson.OPT_APPEND_NEWLINE | orjson.OPT_PASSTHROUGH_DATACLASS
+SHARDS = r"part-\d{5,}\.jsonl"
+
+
+@dataclass(slots=True)
+class JsonlSink:
+    """One file of lines, or a folder of such files, one per part."""
+
+    path: Path
+    folder: bool
+    suffix: str = ".jsonl"
+
+    def write(
+        self, part: Path, rows: Iterable[Mapping[str, Any]], columns: Any | None = None
+    ) -> PartReport:
+        """Write a part. Rejected: bytes outside images, NaN, integers beyond 64 bits, keys that
+        are no strings, lone surrogates, and images that cannot be read.
+        """
+        rejected: list[tuple[int, SinkError]] = []
+        written = 0
+        with atomic.writing(part) as file, Gallery(part) as gallery:
+            for index, row in enumerate(rows):
+                try:
+                    file.write(line(row, gallery))
+                except SinkError as error:
+                    gallery.drop()
+                    rejected.append((index, error))
+                    continue
+                gallery.keep()
+                written += 1
+        return PartReport(written, tuple(rejected))
+
+    def columns(self, parts: Sequence[Path]) -> None:
+        """JSON lines have no column types."""
+
+    def fits(self, part: Path, columns: Any | None) -> bool:
+        return True
+
+    def publish(self, parts: Sequence[Path], columns: Any | None) -> None:
+        if self.folder:
+            with new_folder(self.path, parts, SHARDS) as new:
+                for number, part in enumerate(parts):
+                    atomic.copy(part, new / f"part-{number:05d}.jsonl")
+                if not parts:
+                    (new / "part-00000.jsonl").touch()
+            return
+        with new_file(self.path, parts) as temporary:
+            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+            try:
+                for part in parts:
+                    atomic.append(part, handle)
+            finally:
+                os.close(handle)
+
+
+def line(row: Mapping[str, Any], gallery: Gallery) -> bytes:
+    """A row as one line. Raises SinkError for what JSON cannot hold."""
+
+    def other(value: Any) -> Any:
+        if isinstance(value, Image):
+            return gallery.claim(value)
+        if isinstance(value, Mapping):
+            return dict(value)
+        raise SinkError("type", f"JSON has no {type(value).__name__}")
+
+    try:
+        text = orjson.dumps(row, other, OPTIONS)
+    except TypeError as exc:
+        if isinstance(exc.__cause__, SinkError):
+            raise exc.__cause__ from None
+        raise SinkError("type", str(exc)) from None
+    if b"null" in text and hides(row):
+        raise SinkError("type", "JSON has no NaN and no infinity")
+    return text
+
+
+def hides(value: Any) -> bool:
+    """Whether a float that is no number stands anywhere in a value."""
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    if isinstance(value, Mapping):
+        return any(hides(item) for item in value.values())
+    if isinstance(value, list | tuple):
+        return any(hides(item) for item in value)
+    return False
