@@ -120,7 +120,7 @@ class _Reader:
                 self.wrong(key, path, f"the key {name or 'null'} is not text: {_QUOTES}")
             elif name in found:
                 self.wrong(key, (*path, name), "duplicate key")
-            else:
+            elif self.scalar(key, path) is not None:
                 found[name] = self.value(value, (*path, name))
         return found
 

@@ -108,8 +108,10 @@ def _given(value: Any) -> str:
             return ", not text"
         case bool():
             return ", not true or false"
-        case int() | float():
+        case int():
             return ", not a number"
+        case float():
+            return ", not a fraction"
         case list() | tuple():
             return ", not a list"
         case dict():

@@ -209,11 +209,11 @@ def _fill(slots: Sequence[str | _Slot]) -> Callable[[Values], Sequence[Any]]:
     def fill(values: Values) -> Sequence[Any]:
         filled = []
         for slot in slots:
-            if type(slot) is str:
+            if isinstance(slot, str):
                 filled.append(slot)
                 continue
-            value = slot.get(values)  # type: ignore[union-attr]
-            filled.append(value if type(value) is str else slot.enter(value))  # type: ignore[union-attr]
+            value = slot.get(values)
+            filled.append(value if type(value) is str else slot.enter(value))
         return filled
 
     return fill
