@@ -77,7 +77,8 @@ def _open(config: SourceConfig, base: Path, number: int, spool: Path, bounds: Bo
             raise ValueError("`split` and `subset` choose from a Hugging Face dataset only")
         paths = found.paths or _saved(found.root, config.split)
         source = FileSource(number, found.root, list(paths), _format(found))
-        source.format.check(source.paths[0])
+        for path in source.paths[:1]:
+            source.format.check(path)
     source.identities, source.limit, source.bounds = identities, config.limit, bounds
     return source
 

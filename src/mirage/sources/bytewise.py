@@ -133,7 +133,7 @@ def cut(splits: Iterable[Split], start: int, row: int, bounds: Bounds) -> Iterat
     """Pieces within the bounds; what follows the last row and is none is left out."""
     hashed, size, rows = xxh3_128(), 0, 0
     for raw, count in splits:
-        if rows and count and (rows == bounds.rows or size + len(raw) > bounds.size):
+        if rows and (rows + count > bounds.rows or size + len(raw) > bounds.size):
             yield Piece(start, start + size, row, rows, hashed.hexdigest())
             start, row = start + size, row + rows
             hashed, size, rows = xxh3_128(), 0, 0

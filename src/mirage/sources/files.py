@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import chain, takewhile
+from itertools import chain, islice, takewhile
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -126,11 +126,10 @@ class FileSource:
 
     def peek(self, count: int) -> Iterator[Record]:
         bounds = replace(self.bounds, rows=max(1, min(count, self.bounds.rows)))
-        for span in self._spans((), bounds):
-            if self.identities is None:
-                yield from self._numbered(span)
-            else:
-                yield from self._named(span, self.identities, None)
+        spans = self._spans((), bounds)
+        ids = self.identities
+        read = self._numbered if ids is None else lambda span: self._named(span, ids, None)
+        return islice(chain.from_iterable(map(read, spans)), count)
 
     # -- cutting ---------------------------------------------------------------------------------
 

@@ -68,7 +68,8 @@ def find(base: Path, name: str, format: str | None = None) -> Found:
 
 def is_saved(folder: Path) -> bool:
     """Whether `datasets.save_to_disk` wrote this folder."""
-    return any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
+    one = all((folder / name).is_file() for name in ("state.json", "dataset_info.json"))
+    return one or (folder / "dataset_dict.json").is_file()
 
 
 def in_folder(folder: Path, format: str | None) -> Found:

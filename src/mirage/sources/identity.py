@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +88,10 @@ class Identities:
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        database = sqlite3.connect(self.path, timeout=WAIT, check_same_thread=False)
         try:
-            database.execute(TABLE)
-            yield database
-        finally:
-            database.close()
+            connection = sqlite3.connect(self.path, timeout=WAIT, check_same_thread=False)
+            with closing(connection) as database:
+                database.execute(TABLE)
+                yield database
+        except sqlite3.Error as exc:
+            raise RunError(f"{self.path}: {exc}") from exc

@@ -99,16 +99,16 @@ class Scan:
                     break
             elif char == COMMA:
                 if self.depth == 1:
-                    raw = text[start : token.start()]
-                    if not self.resumed or raw.strip(SPACE):
+                    raw = text[start : token.start()].rstrip(SPACE)
+                    if raw or not self.resumed:
                         yield raw
-                        start = token.start()
+                        start += len(raw)
                     self.resumed = False
             elif char == CLOSE and self.depth == 1:
-                raw = text[start : token.start()]
+                raw = text[start : token.start()].rstrip(SPACE)
                 if raw.strip(JsonArray.blank):
                     yield raw
-                    start = token.start()
+                    start += len(raw)
                 self.closed = True
                 break
             elif char in (CLOSE, BRACE):

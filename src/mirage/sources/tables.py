@@ -71,7 +71,7 @@ class Tables:
                     for values in arrow.rows(batch):
                         yield values, row_digest(values), None
                         done += 1
-        except (pa.ArrowException, OSError) as exc:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as exc:
             for row in range(span.row + done, span.row + span.rows):
                 message = f"{span.file}: row {row} cannot be read: {exc}"
                 yield {}, row_digest({}), SourceError("damaged", message)
@@ -114,7 +114,9 @@ class ParquetRows:
     """A Parquet file, opened for one reading."""
 
     def __init__(self, path: Path) -> None:
-        self.file = pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False)
+        self.file = pq.ParquetFile(
+            path, buffer_size=BUFFER, pre_buffer=False, page_checksum_verification=True
+        )
         self.names: list[str] = self.file.schema_arrow.names
 
     def shape(self) -> Shape:
@@ -189,11 +191,11 @@ def saved(folder: Path, split: str | None) -> list[Path]:
         if split is None or split not in names:
             given = f"there is no split '{split}'" if split else "say which with `split`"
             raise ValueError(f"{folder} has the splits {', '.join(names)}: {given}")
-        folder = folder / split
+        folder = folder / Path(split).name
     elif split is not None:
         raise ValueError(f"{folder} has no splits, so that `split: {split}` cannot be read")
     state = orjson.loads((folder / "state.json").read_bytes())
-    paths = [folder / entry["filename"] for entry in state["_data_files"]]
+    paths = [folder / Path(entry["filename"]).name for entry in state["_data_files"]]
     if missing := [path for path in paths if not path.is_file()]:
         raise ValueError(f"{missing[0]} is missing")
     return paths

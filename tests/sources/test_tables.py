@@ -1,0 +1,178 @@
+"""Tables: plain values, in slices, whatever the row groups are."""
+
+from __future__ import annotations
+
+import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mirage.errors import RunError
+from mirage.sources import Bounds, arrow, tables
+from mirage.sources.tables import Shape, ranges
+
+from .reading import opened, read, rows
+
+
+def stored_table(path: Path, count: int, group: int) -> None:
+    pq.write_table(pa.table({"n": list(range(count))}), path, row_group_size=group)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 50), st.integers(0, 500)), max_size=8),
+    st.integers(1, 40),
+    st.integers(1, 400),
+    st.integers(0, 100),
+)
+def test_ranges_cover_the_rows(
+    groups: list[tuple[int, int]], rows: int, size: int, start: int
+) -> None:
+    """From any row on, the ranges join up to the end and none is longer than allowed."""
+    total = sum(count for count, _ in groups)
+    found = list(ranges(Shape(tuple(groups)), start, Bounds(rows, size)))
+    assert [row for a, b in found for row in range(a, b)] == list(range(start, total))
+    assert all(0 < b - a <= rows for a, b in found)
+
+
+@pytest.mark.parametrize("group", [1, 7, 100])
+@pytest.mark.parametrize("limit", [3, 10, 1000])
+def test_every_row_once_in_order(tmp_path: Path, group: int, limit: int) -> None:
+    """Spans end inside row groups or behind several of them."""
+    stored_table(tmp_path / "a.parquet", 100, group)
+    _, records = read(opened(tmp_path, "a.parquet", Bounds(rows=limit)))
+    assert [record.values["n"] for record in records] == list(range(100))
+    assert records[42].place == "0/a.parquet#42"
+    assert len({record.digest for record in records}) == 100
+
+
+def test_values_are_plain(tmp_path: Path) -> None:
+    """Nested columns, images undecoded, and what JSON has no type for as strings."""
+    image = {"bytes": b"\x89PNG", "path": "a.png"}
+    struct = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    moment = datetime.datetime(2024, 5, 1, 12, 0, 0, 7)
+    columns: dict[str, Any] = {
+        "images": pa.array([[image, None], None], pa.list_(struct)),
+        "text": pa.array(["é", None], pa.large_string()),
+        "kind": pa.array(["a", "b"]).dictionary_encode(),
+        "price": pa.array([Decimal("1.50"), None], pa.decimal128(9, 2)),
+        "when": pa.array([{"t": moment}, None], pa.struct([("t", pa.timestamp("ns", "UTC"))])),
+        "day": pa.array([datetime.date(2024, 5, 1), None]),
+        "map": pa.array([[("k", Decimal("2"))], []], pa.map_(pa.string(), pa.decimal128(3, 0))),
+        "wait": pa.array([3, None], pa.duration("s")),
+        "flag": pa.array([True, False]),
+    }
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    first, second = rows(tmp_path, "a.parquet")
+    assert first == {
+        "images": [image, None],
+        "text": "é",
+        "kind": "a",
+        "price": "1.50",
+        "when": {"t": "2024-05-01 12:00:00.000007000Z"},
+        "day": "2024-05-01",
+        "map": {"k": "2"},
+        "wait": 3,
+        "flag": True,
+    }
+    assert second["images"] is None and second["when"] is None and second["map"] == {}
+
+
+def test_a_large_row_group_is_read_in_slices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row group of images is never a list of rows in memory."""
+    table = pa.table({"x": [bytes([n]) * 100_000 for n in range(64)]})
+    pq.write_table(table, tmp_path / "a.parquet", use_dictionary=False)
+    sizes: list[int] = []
+    plain = arrow.rows
+
+    def counted(batch: Any) -> list[dict[str, Any]]:
+        sizes.append(len(batch))
+        return plain(batch)
+
+    monkeypatch.setattr(arrow, "rows", counted)
+    monkeypatch.setattr(tables, "SLICE_BYTES", 500_000)
+    assert [row["x"][0] for row in rows(tmp_path, "a.parquet")] == list(range(64))
+    assert max(sizes) <= 5
+
+
+def test_large_row_groups_are_several_spans(tmp_path: Path) -> None:
+    """Blocks are bounded by bytes as well: ten images of 100 kB fill a block of 1 MB."""
+    table = pa.table({"x": [bytes([n]) * 100_000 for n in range(64)]})
+    pq.write_table(table, tmp_path / "a.parquet", use_dictionary=False)
+    bounds = Bounds(size=1_000_000)
+    found, _ = read(opened(tmp_path, "a.parquet", bounds), bounds=bounds)
+    assert 7 <= len(found) <= 8 and max(block.rows for block in found) <= 10
+
+
+def test_a_replaced_file_is_not_intact(tmp_path: Path) -> None:
+    """Another table under the same name is another source."""
+    path = tmp_path / "a.parquet"
+    stored_table(path, 10, 5)
+    source = opened(tmp_path, "a.parquet")
+    (span,) = source.survey()
+    assert source.intact(span) and list(source.rest([span])) == []
+    stored_table(path, 11, 5)
+    assert not source.intact(span)
+    path.write_bytes(b"PAR1")
+    assert not source.intact(span)
+
+
+def test_a_damaged_page_is_a_fault_of_its_rows(tmp_path: Path) -> None:
+    """The footer is whole, the data is not: every row of the span has its outcome."""
+    path = tmp_path / "a.parquet"
+    table = pa.table({"x": [str(n) * 50 for n in range(2_000)]})
+    pq.write_table(table, path, write_page_checksum=True)
+    data = bytearray(path.read_bytes())
+    data[100:1500] = b"\xff" * 1400
+    path.write_bytes(data)
+    _, records = read(opened(tmp_path, "a.parquet"))
+    assert len(records) == 2_000
+    assert {record.fault and record.fault.kind for record in records} == {"damaged"}
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"not a table at all", b"PAR1" + b"\0" * 50])
+def test_a_file_that_is_no_table(tmp_path: Path, content: bytes) -> None:
+    """It is named: when the source is opened if it is the first, otherwise when it is reached."""
+    (tmp_path / "b.parquet").write_bytes(content)
+    with pytest.raises(ValueError, match="no readable"):
+        opened(tmp_path, "b.parquet")
+    stored_table(tmp_path / "a.parquet", 3, 3)
+    with pytest.raises(RunError, match=r"b\.parquet: .*no readable"):
+        read(opened(tmp_path, "*.parquet"))
+
+
+def test_columns_of_the_same_name(tmp_path: Path) -> None:
+    """One would hide the other."""
+    table = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match="same name"):
+        opened(tmp_path, "a.parquet")
+
+
+def test_a_dataset_saved_to_disk(tmp_path: Path) -> None:
+    """Its Arrow files are read without the library, in the order that its state names."""
+    data = datasets.Dataset.from_list([{"n": n, "kind": [str(n)]} for n in range(25)])
+    data.save_to_disk(tmp_path / "saved", num_shards=3)
+    assert [row["n"] for row in rows(tmp_path, "saved", bounds=Bounds(rows=4))] == list(range(25))
+
+
+def test_the_splits_of_a_saved_dataset(tmp_path: Path) -> None:
+    """A split is chosen by name, and never guessed among several."""
+    parts = {name: datasets.Dataset.from_list([{"n": name}]) for name in ("train", "test")}
+    datasets.DatasetDict(parts).save_to_disk(tmp_path / "saved")
+    assert rows(tmp_path, "saved", split="test") == [{"n": "test"}]
+    with pytest.raises(ValueError, match="train, test: say which with `split`"):
+        opened(tmp_path, "saved")
+    with pytest.raises(ValueError, match="there is no split 'dev'"):
+        opened(tmp_path, "saved", split="dev")
+    with pytest.raises(ValueError, match="has no splits"):
+        opened(tmp_path, "saved/train", split="train")
