@@ -76,7 +76,11 @@ class AuthenticationError(StoppedError):
 
 
 class RecordError(MirageError):
-    """One record's trouble. `kind` is a short, stable word that `retry --class` selects by."""
+    """One record's trouble. `kind` is a short, stable word that `retry --class` selects by.
+
+    `raw` is the model's reply where there is one, `attempts` the calls that were made, `step` the
+    entry of `outputs` in which it arose.
+    """
 
     boundary: ClassVar[str] = ""
 
@@ -88,6 +92,7 @@ class RecordError(MirageError):
         self.message = message
         self.raw = raw
         self.attempts = attempts
+        self.step = ""
 
     def __reduce__(self) -> tuple[object, ...]:
         """Errors cross process boundaries whole."""

@@ -18,7 +18,7 @@ import sqlite3
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,8 +43,12 @@ CREATE TABLE entries (id INTEGER PRIMARY KEY, position INTEGER, child INTEGER, k
 ADD_CALL = "INSERT INTO calls VALUES (?,?,?,?,?,?,?,?)"
 ADD_ENTRY = """INSERT INTO entries (position, child, kind, digest, fingerprint, trail, ask, detail)
     VALUES (?,?,?,?,?,?,?,?)"""
-CALL = """SELECT text, finish, prompt_tokens, completion_tokens, seconds, attempts
-    FROM calls WHERE id = ?"""
+COLUMNS = "text, finish, prompt_tokens, completion_tokens, seconds, attempts"
+CALL = f"SELECT {COLUMNS} FROM calls WHERE id = ?"
+CARRIED = """CREATE TABLE IF NOT EXISTS calls (key BLOB PRIMARY KEY, text TEXT, finish TEXT,
+    prompt_tokens INTEGER, completion_tokens INTEGER, seconds REAL, attempts INTEGER)"""
+SUMS = """SELECT count(*), sum(attempts), sum(prompt_tokens), sum(completion_tokens), sum(seconds)
+    FROM calls WHERE finish <> 'python'"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +56,8 @@ class Entry:
     """What became of a record, or of one child of it (`child` from 0; RECORD for itself).
 
     `trail` holds the keys of the answers that were accepted, 16 bytes each, in the order of the
-    plan's steps; `detail` says the rest: `children` and `files` of a written record, the reason of
-    a drop, the fields of a failure.
+    plan's steps; `detail` says the rest: how many `children` a record has, its image `files`, the
+    `reason` of a drop, the fields of a `failure`.
     """
 
     position: int
@@ -67,11 +71,11 @@ class Entry:
 
 @dataclass(slots=True)
 class Job:
-    """Work for the writer: a row for a journal, or a question about it."""
+    """Work for the writer: rows for a journal, all in one commit, or a question about it."""
 
     journal: Journal
     statement: str = ""
-    row: tuple[Any, ...] = ()
+    rows: Sequence[tuple[Any, ...]] = ()
     ask: Callable[[], Any] | None = None
     done: asyncio.Future[Any] | None = None
     answer: Any = None
@@ -89,16 +93,16 @@ class Writer:
         self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
         self._thread.start()
 
-    def add(self, journal: Journal, statement: str, row: tuple[Any, ...]) -> None:
-        """Write a row with some later group."""
-        self._put(Job(journal, statement, row))
+    def add(self, journal: Journal, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Write rows with some later group."""
+        self._put(Job(journal, statement, rows))
 
     def commit(
         self, journal: Journal, statement: str, row: tuple[Any, ...]
     ) -> asyncio.Future[None]:
         """Write a row; the future is done when it is committed."""
         done: asyncio.Future[None] = self._loop.create_future()
-        self._put(Job(journal, statement, row, done=done))
+        self._put(Job(journal, statement, (row,), done=done))
         return done
 
     def call(self, journal: Journal, ask: Callable[[], Any]) -> asyncio.Future[Any]:
@@ -147,7 +151,7 @@ class Writer:
         rows: dict[Journal, dict[str, list[tuple[Any, ...]]]] = {}
         for job in jobs:
             if job.statement:
-                rows.setdefault(job.journal, {}).setdefault(job.statement, []).append(job.row)
+                rows.setdefault(job.journal, {}).setdefault(job.statement, []).extend(job.rows)
         for journal, batches in rows.items():
             with journal.connection() as connection:
                 for statement, batch in batches.items():
@@ -263,13 +267,14 @@ class Journal:
         await self._writer.commit(self, ADD_CALL, (number, key, *row))
         self._known[key] = (len(self._earlier), number)
 
-    def settle(self, entry: Entry) -> None:
-        """Journal what became of a record; it is on disk with some later group."""
+    def settle(self, entries: Sequence[Entry]) -> None:
+        """Journal what became of a record, its children included; on disk with a later group."""
         assert self._writer is not None
-        detail = orjson.dumps(entry.detail) if entry.detail else None
-        e = entry
-        row = (e.position, e.child, e.kind, e.digest, self.fingerprint, e.trail, e.ask, detail)
-        self._writer.add(self, ADD_ENTRY, row)
+        self._writer.add(self, ADD_ENTRY, [self._row(entry) for entry in entries])
+
+    def _row(self, e: Entry) -> tuple[Any, ...]:
+        detail = orjson.dumps(e.detail) if e.detail else None
+        return (e.position, e.child, e.kind, e.digest, self.fingerprint, e.trail, e.ask, detail)
 
     def knows(self, key: bytes) -> bool:
         return key in self._known
@@ -290,6 +295,20 @@ class Journal:
     def _completion(connection: sqlite3.Connection, number: int) -> Completion:
         return Completion(*connection.execute(CALL, (number,)).fetchone())
 
+    def calls(self) -> Iterator[tuple[Any, ...]]:
+        """The completions of all earlier attempts, each after its key."""
+        for attempt in range(len(self._earlier)):
+            yield from self._rows(attempt, f"SELECT key, {COLUMNS} FROM calls ORDER BY id")
+
+    def sums(self) -> tuple[int, int, int, int, float]:
+        """Over all earlier attempts: calls, tries, prompt and completion tokens, seconds."""
+        sums = [0, 0, 0, 0, 0.0]
+        for attempt in range(len(self._earlier)):
+            for row in self._rows(attempt, SUMS):
+                sums = [mine + (theirs or 0) for mine, theirs in zip(sums, row, strict=True)]
+        calls, tries, prompt, completion, seconds = sums
+        return int(calls), int(tries), int(prompt), int(completion), seconds
+
     def text(self, key: bytes) -> str:
         """The text of a completion of an earlier attempt: what assembly reads."""
         attempt, number = self._known[key]
@@ -299,13 +318,44 @@ class Journal:
 
     async def close(self) -> None:
         """Commit what is owed to this attempt's file and let go of all files."""
-        if self._writer is not None:
-            await self._writer.call(self, self._release)
-        else:
-            self._release()
+        assert self._writer is not None
+        await self._writer.call(self, self.release)
 
-    def _release(self) -> None:
+    def release(self) -> None:
+        """Let go of all files."""
         for connection in [*self._earlier, *([self._own] if self._own else [])]:
             connection.close()
         for folder in self._copies:
             folder.cleanup()
+
+
+class Carried:
+    """Completions from before the source changed, by key."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection = sqlite3.connect(path, check_same_thread=False)
+        self._connection.execute(CARRIED)
+
+    def get(self, key: bytes) -> Completion | None:
+        row = self._connection.execute(
+            f"SELECT {COLUMNS} FROM calls WHERE key = ?", (key,)
+        ).fetchone()
+        return Completion(*row) if row else None
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def carry_over(attempts: Sequence[Path], target: Path) -> None:
+    """Copy every completion of some journals into one file, by key."""
+    with contextlib.closing(sqlite3.connect(target)) as connection:
+        connection.execute(CARRIED)
+        for folder in {path.parent: None for path in attempts}:
+            journal = Journal(folder, b"", None)
+            try:
+                with connection:
+                    connection.executemany(
+                        "INSERT OR REPLACE INTO calls VALUES (?,?,?,?,?,?,?)", journal.calls()
+                    )
+            finally:
+                journal.release()

@@ -256,7 +256,9 @@ class Engine(Protocol):
 
     window: Window
     capacity: int
-    abilities: Abilities
+
+    @property
+    def abilities(self) -> Abilities: ...
 
     async def start(self) -> None:
         """Load or connect, and find out what it can do: `abilities` holds from here on."""

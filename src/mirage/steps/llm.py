@@ -85,7 +85,7 @@ class LLMStep:
         return self.reply.parse(completion.text)
 
     def recall(self, text: str) -> Any:
-        return self.reply.parse(text)
+        return self.reply.read(text)
 
     def _schema(self, scope: Scope) -> Mapping[str, Any] | None:
         return self.reply.schema if scope.abilities(self.engine).schema else None

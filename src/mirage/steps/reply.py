@@ -32,6 +32,9 @@ class PlainReply:
     def parse(self, text: str) -> Any:
         return text
 
+    def read(self, text: str) -> Any:
+        return text
+
 
 class JSONReply:
     """An object that fits a JSON Schema, its keys in the schema's order; with `many`, a list.
@@ -52,6 +55,13 @@ class JSONReply:
             where = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in problem.path)
             message = f"{where.lstrip('.')}: {problem.message}" if where else problem.message
             raise ParseError("schema", message[:500], raw=text)
+        return self._shaped(value)
+
+    def read(self, text: str) -> Any:
+        """The value of a text that has passed `parse` before."""
+        return self._shaped(self._object(text))
+
+    def _shaped(self, value: Any) -> Any:
         value = ordered(value, self.schema)
         return value["items"] if self.many else value
 

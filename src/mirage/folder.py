@@ -1,0 +1,209 @@
+"""A run's folder: which blocks there are, where each one's journals and part lie, what is finished.
+
+    run/
+      lock                       who owns it
+      run.sqlite                 the blocks of the source, and its files as they were
+      blocks/000000/             attempt-0000.sqlite ..., part.jsonl or part.parquet, part.json
+      progress.json              the owner's live view
+      manifest.json              what was made, and how
+      failed.jsonl               every failed record, with its cause
+
+A block's part counts as long as the fingerprints in its `part.json` are those of the plan and the
+sink, and no journal was written after it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from mirage.atomic import write_bytes
+from mirage.errors import RunError, SourceChangedError
+from mirage.journal import carry_over
+from mirage.record import FileState, Source, Span
+from mirage.report import Counts, Usage
+from mirage.sources.blocks import Block
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS blocks (number INTEGER PRIMARY KEY, rows INTEGER, spans BLOB);
+CREATE TABLE IF NOT EXISTS files
+    (number INTEGER PRIMARY KEY, file TEXT, size INTEGER, mtime_ns INTEGER);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A row that assembly had to leave out."""
+
+    position: int
+    child: int
+    boundary: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class PartNote:
+    """What `part.json` says of a part: what made it, and what became of the block's records.
+
+    `watches` says whether records of the block refer to image files.
+    """
+
+    fingerprint: str
+    sink: str
+    attempts: int
+    counts: Counts
+    usage: Usage
+    rejected: list[Rejected] = field(default_factory=list)
+    watches: bool = False
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> PartNote:
+        rejected = [Rejected(**each) for each in data["rejected"]]
+        counts, usage = Counts.from_json(data["counts"]), Usage(**data["usage"])
+        return cls(**{**data, "counts": counts, "usage": usage, "rejected": rejected})
+
+
+class RunFolder:
+    """The files of one run. Only the owner of the lock writes here."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    # -- blocks ----------------------------------------------------------------------------------
+
+    def _database(self) -> closing[sqlite3.Connection]:
+        self.root.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(self.root / "run.sqlite", isolation_level=None)
+        connection.executescript(SCHEMA)
+        return closing(connection)
+
+    def blocks(self) -> list[Block]:
+        """The blocks stored so far, in order."""
+        if not (self.root / "run.sqlite").exists():
+            return []
+        with self._database() as database:
+            rows = database.execute("SELECT number, spans FROM blocks ORDER BY number").fetchall()
+        return [
+            Block(number, tuple(Span(**span) for span in orjson.loads(spans)))
+            for number, spans in rows
+        ]
+
+    def add_block(self, block: Block) -> None:
+        """Store a block before its first record is read."""
+        spans = orjson.dumps([asdict(span) for span in block.spans])
+        with self._database() as database:
+            database.execute("INSERT INTO blocks VALUES (?,?,?)", (block.number, block.rows, spans))
+
+    def files(self) -> list[FileState]:
+        """The source's files as they were when it was last surveyed."""
+        with self._database() as database:
+            rows = database.execute("SELECT file, size, mtime_ns FROM files ORDER BY number")
+            return [FileState(*row) for row in rows]
+
+    def set_files(self, files: Iterable[FileState]) -> None:
+        rows = [(n, f.file, f.size, f.mtime_ns) for n, f in enumerate(files)]
+        with self._database() as database:
+            database.execute("BEGIN")
+            database.execute("DELETE FROM files")
+            database.executemany("INSERT INTO files VALUES (?,?,?,?)", rows)
+            database.execute("COMMIT")
+
+    def check_source(self, source: Source) -> None:
+        """Raise SourceChangedError unless the stored blocks still hold what they held.
+
+        A file whose size and time are unchanged is trusted; the others' spans are hashed again, so
+        that a file that has only grown passes.
+        """
+        blocks = self.blocks()
+        if not blocks:
+            return
+        before, now = set(self.files()), set(source.files())
+        touched = {state.file for state in before - now}
+        if lost := sorted(touched - {state.file for state in now}):
+            raise SourceChangedError(f"the source has lost {lost[0]}; {GO_ON}")
+        for span in (span for block in blocks for span in block.spans):
+            if span.file in touched and not source.intact(span):
+                raise SourceChangedError(
+                    f"{span.file}: rows {span.row + 1:,} to {span.row + span.rows:,} are not what "
+                    f"they were when this run began; {GO_ON}"
+                )
+
+    # -- what belongs to a block -----------------------------------------------------------------
+
+    def block(self, number: int) -> Path:
+        return self.root / "blocks" / f"{number:06}"
+
+    def part(self, number: int, suffix: str) -> Path:
+        return self.block(number) / f"part{suffix}"
+
+    def attempts(self, number: int) -> int:
+        return len(list(self.block(number).glob("attempt-*.sqlite")))
+
+    def note(self, number: int) -> PartNote | None:
+        """What is known of a block's part; None where there is none."""
+        path = self.block(number) / "part.json"
+        return PartNote.from_json(orjson.loads(path.read_bytes())) if path.exists() else None
+
+    def finished(self, number: int, fingerprint: str, sink: str) -> PartNote | None:
+        """The note of a part that is what this plan and sink would make; None where it is owed."""
+        note = self.note(number)
+        if note is None or (note.fingerprint, note.sink) != (fingerprint, sink):
+            return None
+        return note if note.attempts == self.attempts(number) else None
+
+    def set_note(self, number: int, note: PartNote) -> None:
+        write_bytes(self.block(number) / "part.json", orjson.dumps(asdict(note)))
+
+    def notes(self) -> list[PartNote]:
+        """The notes of all parts. Raises RunError where a block has none."""
+        numbers = [block.number for block in self.blocks()]
+        notes = [note for number in numbers if (note := self.note(number)) is not None]
+        if len(notes) < len(numbers):
+            raise RunError(f"{len(numbers) - len(notes)} blocks of {self.root} have no part")
+        return notes
+
+    # -- the dataset -----------------------------------------------------------------------------
+
+    def stamp(self, sink: str) -> str:
+        """A hash of what the dataset is made of: its parts, and the sink."""
+        hashed = hashlib.blake2b(sink.encode(), digest_size=16)
+        for block in self.blocks():
+            hashed.update((self.block(block.number) / "part.json").read_bytes())
+        return hashed.hexdigest()
+
+    def published(self) -> str:
+        """The stamp of what was published last; empty where nothing was."""
+        path = self.root / "published"
+        return path.read_text() if path.exists() else ""
+
+    def set_published(self, stamp: str) -> None:
+        write_bytes(self.root / "published", stamp.encode())
+
+    # -- a source that has changed ---------------------------------------------------------------
+
+    def start_over(self) -> None:
+        """Find the blocks anew, and carry over the completions that the old ones hold."""
+        old = self.root / "blocks"
+        if old.exists():
+            carry_over(sorted(old.glob("*/attempt-*.sqlite")), self.carried)
+            old.rename(self.root / f"blocks.before-{len(list(self.root.glob('blocks.*')))}")
+        with self._database() as database:
+            database.execute("DELETE FROM blocks")
+
+    @property
+    def carried(self) -> Path:
+        """The completions that earlier blocks paid for, before the source changed."""
+        return self.root / "carried.sqlite"
+
+
+GO_ON = (
+    "bring the source back, start over in another `run.dir`, or go on with the completions already "
+    "paid for: mirage run --accept-changes"
+)

@@ -1,0 +1,59 @@
+"""From a row to the variables of `inputs`: selected, defaulted, and images located."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mirage.errors import MediaError, SelectError
+from mirage.media import locate
+from mirage.record import Image, Record
+from mirage.select import MISSING, Selector
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One variable. `default` is MISSING where none is given; `base` is where its images are."""
+
+    name: str
+    key: str
+    select: Selector
+    image: bool = False
+    base: Path | None = None
+    default: Any = MISSING
+    required: bool = True
+
+    def value(self, record: Record, base: Path | None) -> Any:
+        """The variable's value; `base` is the source's image folder. Raises RecordError."""
+        value = self.select(record.values)
+        if (value is MISSING or value is None) and self.default is not MISSING:
+            value = self.default
+        if value is MISSING:
+            if self.required:
+                raise SelectError("missing", f"input '{self.name}': the row has no '{self.key}'")
+            value = None
+        if not self.image:
+            return value
+        if value is None and self.required:
+            raise MediaError("null", f"input '{self.name}': '{self.key}' is null, not an image")
+        return locate(value, self.base or base)
+
+
+def bind(inputs: Sequence[Input], record: Record, base: Path | None) -> dict[str, Any]:
+    """All variables of a record. Raises its fault where it could not be read."""
+    if record.fault is not None:
+        raise record.fault
+    return {variable.name: variable.value(record, base) for variable in inputs}
+
+
+def images_in(values: dict[str, Any]) -> list[Image]:
+    """Every image among the values, lists of them included, in order."""
+    found: list[Image] = []
+    for value in values.values():
+        if isinstance(value, Image):
+            found.append(value)
+        elif isinstance(value, tuple):
+            found.extend(item for item in value if isinstance(item, Image))
+    return found

@@ -1,0 +1,155 @@
+"""A configuration made ready to run: plan, sources, sink and engines, opened but not started.
+
+Whatever can be wrong with them is wrong here, all at once, before a model is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mirage.assemble import Workplace
+from mirage.config import Loaded
+from mirage.config.models import SinkConfig
+from mirage.engines import open_engine
+from mirage.errors import ConfigError, MirageError, Mistake
+from mirage.folder import RunFolder
+from mirage.names import suggest
+from mirage.plan import Plan, build
+from mirage.record import Engine, Record
+from mirage.select import MISSING
+from mirage.sinks import open_sink
+from mirage.sources import Readable, Sources, open_rows, open_source, peek
+
+ROWS_LOOKED_AT = 20
+Rows = Iterable[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run, ready to start. `target` is where the dataset will be."""
+
+    loaded: Loaded
+    work: Workplace
+    engines: Mapping[str, Engine]
+    target: Path
+
+    @property
+    def plan(self) -> Plan:
+        return self.work.plan
+
+    @property
+    def folder(self) -> RunFolder:
+        return self.work.folder
+
+
+def prepare(loaded: Loaded, rows: Rows | None = None, *, writes: bool = True) -> Job:
+    """Open everything that a configuration names. Raises ConfigError with all mistakes.
+
+    `rows` take the place of its source. With `writes=False` no sink is needed.
+    """
+    mistakes: list[Mistake] = []
+    plan: Plan | None = None
+    try:
+        plan = build(loaded)
+    except ConfigError as errors:
+        mistakes += errors.mistakes
+    folder = RunFolder(run_dir(loaded))
+    sources = _sources(loaded, rows, folder, mistakes)
+    if plan is None or sources is None or mistakes:
+        raise ConfigError(mistakes)
+    _check_keys(loaded, plan, sources, mistakes)
+    sink = sink_config(loaded, folder, mistakes, rows is not None or not writes)
+    engines = _engines(loaded, plan, mistakes)
+    try:
+        opened = open_sink(sink, base=loaded.folder, declared=plan.declared)
+    except ValueError as exc:
+        mistakes.append(loaded.mistake(("sink",), str(exc)))
+    if mistakes:
+        raise ConfigError(mistakes)
+    work = Workplace(plan, sources, opened, folder)
+    return Job(loaded, work, engines, loaded.folder / sink.path)
+
+
+def run_dir(loaded: Loaded) -> Path:
+    """The run's folder: as given, or `runs/<name of the configuration>` where one stands."""
+    given = loaded.config.run.dir
+    if given is not None:
+        return loaded.folder / Path(given).expanduser()
+    return Path("runs") / (Path(loaded.file).stem or "run")
+
+
+def sink_config(
+    loaded: Loaded, folder: RunFolder, mistakes: list[Mistake], optional: bool
+) -> SinkConfig:
+    """The sink; where none is given and none is needed, a file in the run's folder."""
+    if loaded.config.sink is not None:
+        return loaded.config.sink
+    if not optional:
+        message = "no sink is given: add `sink: {path: out/train.jsonl}`, or a flag: --sink PATH"
+        mistakes.append(Mistake("sink", message, loaded.file))
+    return SinkConfig(path=str((folder.root / "rows.jsonl").absolute()))
+
+
+def _sources(
+    loaded: Loaded, rows: Rows | None, folder: RunFolder, mistakes: list[Mistake]
+) -> Sources | None:
+    if rows is not None:
+        return Sources([open_rows(rows)])
+    opened: list[Readable] = []
+    several = isinstance(loaded.config.source, list)
+    for number, config in enumerate(loaded.config.sources):
+        spool = folder.root / "spool"
+        try:
+            opened.append(open_source(config, base=loaded.folder, number=number, spool=spool))
+        except ValueError as exc:
+            path = ("source", number, "path") if several else ("source", "path")
+            mistakes.append(loaded.mistake(path, str(exc)))
+    if not loaded.config.sources:
+        message = "no source is given: add `source: {path: data.jsonl}`, or a flag: --source PATH"
+        mistakes.append(Mistake("source", message, loaded.file))
+    return Sources(opened) if len(opened) == len(loaded.config.sources) > 0 else None
+
+
+def _engines(loaded: Loaded, plan: Plan, mistakes: list[Mistake]) -> dict[str, Engine]:
+    opened: dict[str, Engine] = {}
+    for name, spec in plan.engines.items():
+        try:
+            opened[name] = open_engine(
+                spec.config, backend=spec.backend, name=spec.path, base=loaded.folder
+            )
+        except ConfigError as errors:
+            path = tuple(spec.path.split("."))
+            for mistake in errors.mistakes:
+                keys = mistake.path.removeprefix(spec.path).strip(".").split(".")
+                where = (*path, *(key for key in keys if key))
+                mistakes.append(loaded.mistake(where, mistake.message))
+    return opened
+
+
+def _check_keys(loaded: Loaded, plan: Plan, source: Readable, mistakes: list[Mistake]) -> None:
+    """A key that matches nothing in the first rows is a mistake, not a thousand failures."""
+    try:
+        first = [record for record in peek(source, ROWS_LOOKED_AT) if record.fault is None]
+    except (MirageError, OSError) as exc:
+        mistakes.append(loaded.mistake(("source",), str(exc)))
+        return
+    for number, variable in enumerate(plan.inputs):
+        if not first or not variable.required:
+            continue
+        try:
+            found = any(variable.select(record.values) is not MISSING for record in first)
+        except MirageError:
+            continue  # the record's own failure, when its turn comes
+        if not found:
+            message = f"'{variable.key}' matches nothing in the first {len(first)} rows"
+            hint = near(variable.key, first)
+            mistakes.append(loaded.mistake(("inputs", number, "key"), message + hint))
+
+
+def near(key: str, records: Sequence[Record]) -> str:
+    """What the rows hold instead of a key."""
+    known = list(dict.fromkeys(name for record in records for name in record.values))
+    return suggest(key.split(".")[0].split("[")[0], known) or f"; they hold {', '.join(known[:12])}"

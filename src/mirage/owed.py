@@ -1,0 +1,237 @@
+"""What is owed: the blocks of the source, and of each the records that have no outcome yet.
+
+This is the reading side of the pipeline. It runs in threads, ahead of the records under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from mirage.folder import PartNote, RunFolder
+from mirage.journal import FAILED, PARTIAL, RECORD, Entry, Journal, Writer
+from mirage.plan import Plan
+from mirage.record import Record
+from mirage.report import Progress
+from mirage.sources.blocks import Block, Readable, blocks
+
+BATCH = 64
+
+Wanted = Callable[[str, str], bool]
+"""Whether a failure, given its boundary and kind, is to be tried again."""
+
+
+class Survey:
+    """The blocks of a run: those stored before, then those found in the source, ahead in a thread.
+
+    Each new block is stored before it is handed out.
+    """
+
+    def __init__(self, source: Readable, folder: RunFolder, progress: Progress) -> None:
+        self._source, self._folder, self._progress = source, folder, progress
+        self._found = folder.blocks()
+        self._progress.surveyed = sum(block.rows for block in self._found)
+        self._more = threading.Condition()
+        self._ended = False
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="survey", daemon=True)
+
+    def start(self) -> None:
+        self._folder.check_source(self._source)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            for block in blocks(self._source, stored=tuple(self._found)):
+                if self._ended:
+                    return
+                self._folder.add_block(block)
+                with self._more:
+                    self._found.append(block)
+                    self._progress.surveyed += block.rows
+                    self._more.notify()
+            self._folder.set_files(self._source.files())
+            self._progress.total = self._progress.surveyed
+        except BaseException as exc:  # noqa: BLE001 - raised again in the reader's thread
+            self._error = exc
+        finally:
+            with self._more:
+                self._ended = True
+                self._more.notify()
+
+    def __iter__(self) -> Iterator[Block]:
+        at = 0
+        while (block := self._block(at)) is not None:
+            yield block
+            at += 1
+        if self._error is not None:
+            raise self._error
+
+    def _block(self, at: int) -> Block | None:
+        """The block with this number, once it is found; None after the last one."""
+        with self._more:
+            self._more.wait_for(lambda: len(self._found) > at or self._ended)
+            return self._found[at] if len(self._found) > at else None
+
+    def stop(self) -> None:
+        self._ended = True
+        self._thread.join()
+
+
+@dataclass(slots=True, eq=False)
+class BlockRun:
+    """A block under way: `owed` records are handed out and not settled; is all of it `read`?
+
+    Both are the event loop's to change.
+    """
+
+    block: Block
+    journal: Journal
+    owed: int = 0
+    read: bool = False
+    pending: dict[bytes, asyncio.Future[None]] = field(default_factory=dict)
+    entries: dict[tuple[int, int], Entry] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """A record to be settled, and how often it has been tried before (`ask`).
+
+    Where only some of its children are to be tried again, `again` says which.
+    """
+
+    run: BlockRun
+    position: int
+    record: Record
+    base: Path | None
+    ask: int = 0
+    again: frozenset[int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some records of a block that are owed; `last` where the block holds no more."""
+
+    run: BlockRun
+    records: list[Owed]
+    last: bool = False
+
+
+@dataclass(slots=True)
+class Reader:
+    """Goes through the blocks in order and hands out what is owed, in batches.
+
+    `wanted` is given for a retry. `progress` counts what is found settled.
+    """
+
+    plan: Plan
+    source: Readable
+    folder: RunFolder
+    writer: Writer
+    progress: Progress
+    wanted: Wanted | None = None
+    torn: list[str] = field(default_factory=list)
+
+    def batches(self, survey: Survey) -> Iterator[Batch]:
+        """Batches of one block's records, in order."""
+        for block in survey:
+            self.progress.blocks += 1
+            note = self.folder.finished(
+                block.number, self.plan.fingerprint.hex(), self.plan.sink_fingerprint
+            )
+            if note is not None and self._stands(block, note):
+                self.progress.counts.add(note.counts)
+                self.progress.resumed += note.counts.read
+                self.progress.blocks_done += 1
+                continue
+            yield from self._block(block, note)
+
+    def _stands(self, block: Block, note: PartNote) -> bool:
+        """Whether nothing of a finished block is owed: no retry, no image file replaced."""
+        if self.wanted is not None and note.counts.failed:
+            return False
+        if not note.watches:
+            return True
+        journal = Journal(self.folder.block(block.number), self.plan.fingerprint, None)
+        try:
+            return all(untouched(entry) for entry in journal.entries())
+        finally:
+            journal.release()
+
+    def _block(self, block: Block, note: PartNote | None) -> Iterator[Batch]:
+        journal = Journal(self.folder.block(block.number), self.plan.fingerprint, self.writer)
+        self.torn.extend(journal.torn)
+        run = BlockRun(block, journal)
+        run.entries = {(entry.position, entry.child): entry for entry in journal.entries()}
+        self._reject_again(run, note)
+        batch: list[Owed] = []
+        for position, (record, base) in enumerate(self._records(block)):
+            owed = self._owed(Owed(run, position, record, base))
+            if owed is None:
+                self._count(run.entries[position, RECORD])
+                continue
+            batch.append(owed)
+            if len(batch) == BATCH:
+                yield Batch(run, batch)
+                batch = []
+        yield Batch(run, batch, last=True)
+
+    def _records(self, block: Block) -> Iterator[tuple[Record, Path | None]]:
+        for span in block.spans:
+            for record in self.source.read(span):
+                yield record, self.plan.bases[span.source]
+
+    def _reject_again(self, run: BlockRun, note: PartNote | None) -> None:
+        """What assembly had to reject is a failure like any other when it is retried."""
+        for rejected in note.rejected if note and self.wanted else ():
+            at = (rejected.position, rejected.child)
+            failure = {"boundary": rejected.boundary, "kind": rejected.kind}
+            detail = {**run.entries[at].detail, "failure": failure}
+            run.entries[at] = replace(run.entries[at], kind=FAILED, detail=detail)
+            if rejected.child != RECORD:
+                record = run.entries[rejected.position, RECORD]
+                run.entries[rejected.position, RECORD] = replace(record, kind=PARTIAL)
+
+    def _owed(self, fresh: Owed) -> Owed | None:
+        """What a record is owed, after what earlier attempts made of it; None if nothing is."""
+        entries = fresh.run.entries
+        entry = entries.get((fresh.position, RECORD))
+        if entry is None or entry.digest != fresh.record.digest or not untouched(entry):
+            return fresh
+        if entry.kind == FAILED and self._wants(entry):
+            return replace(fresh, ask=entry.ask + 1)
+        if entry.kind == PARTIAL:
+            children = range(entry.detail["children"])
+            states = ((child, entries[fresh.position, child]) for child in children)
+            again = {n for n, state in states if state.kind == FAILED and self._wants(state)}
+            if again:
+                return replace(fresh, ask=entry.ask, again=frozenset(again))
+        return None
+
+    def _wants(self, entry: Entry) -> bool:
+        """Whether a failure is to be tried again."""
+        failure = entry.detail["failure"]
+        return self.wanted is not None and self.wanted(failure["boundary"], failure["kind"])
+
+    def _count(self, entry: Entry) -> None:
+        self.progress.resumed += 1
+        self.progress.count(entry.kind)
+
+
+def untouched(entry: Entry) -> bool:
+    """Whether the image files of a record are those that it was settled with."""
+    return all(
+        (state := stat(path)) is not None and (state.st_size, state.st_mtime_ns) == (size, mtime_ns)
+        for path, size, mtime_ns in entry.detail.get("files", ())
+    )
+
+
+def stat(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path)  # noqa: PTH116 - half the cost of Path.stat, once per image
+    except OSError:
+        return None

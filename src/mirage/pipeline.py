@@ -1,0 +1,244 @@
+"""THE WAY: the loop that every record takes.
+
+    1. `Survey` cuts the source into blocks (owed.py).
+    2. `Reader` reads a block and hands out the records that have no outcome yet.
+    3. A free worker takes the next one and lets it `travel` through the steps (journey.py).
+    4. Each completion is journalled before the record goes on (journal.py).
+    5. The record's entry is journalled: written, dropped or failed.
+    6. A block whose every record is settled is assembled into a part (assemble.py).
+    7. When every block has its part, the dataset is published.
+    8. The counts of all parts must add up.
+
+No record waits for another, and no block for the one before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mirage.assemble import Workplace, assemble
+from mirage.errors import MirageError, RunError, StoppedError
+from mirage.folder import PartNote
+from mirage.journal import FAILED, PARTIAL, RECORD, Entry, Writer
+from mirage.journey import Crew, travel
+from mirage.owed import Batch, BlockRun, Owed, Reader, Survey, Wanted
+from mirage.report import Counts, Progress, Usage
+
+AHEAD = 16
+SHARE_JUDGED_AFTER = 100
+
+
+class Feed:
+    """Owed records one by one, read in a thread one batch ahead.
+
+    `settled` is called with a block that turns out to be owed nothing more.
+    """
+
+    def __init__(self, batches: Iterator[Batch], settled: Callable[[BlockRun], None]) -> None:
+        self._batches = batches
+        self._settled = settled
+        self._ready: deque[Owed] = deque()
+        self._lock = asyncio.Lock()
+        self._next: asyncio.Task[Batch | None] | None = None
+        self._ended = False
+
+    async def take(self) -> Owed | None:
+        """The next record that is owed; None at the end, or once the feed is stopped."""
+        while not self._ended:
+            if self._ready:
+                return self._ready.popleft()
+            async with self._lock:
+                if not self._ready and not self._ended:
+                    await self._refill()
+        return None
+
+    async def _refill(self) -> None:
+        batch = await (self._next or self._read())
+        if batch is None:
+            self._ended = True
+            return
+        self._next = asyncio.create_task(self._read())
+        batch.run.owed += len(batch.records)
+        batch.run.read = batch.last
+        self._ready.extend(batch.records)
+        if batch.last and not batch.run.owed:
+            self._settled(batch.run)
+
+    async def _read(self) -> Batch | None:
+        return await asyncio.to_thread(next, self._batches, None)
+
+    def stop(self) -> None:
+        """Hand out nothing more."""
+        self._ended = True
+        self._ready.clear()
+
+    async def close(self) -> None:
+        self.stop()
+        if self._next is not None:
+            await asyncio.wait({self._next})
+
+
+@dataclass(slots=True)
+class Pipeline:
+    """One run over all that is owed. `stop` ends it early, and what is under way is finished."""
+
+    work: Workplace
+    crew: Crew
+    target: Path
+    wanted: Wanted | None = None
+    reason: str = ""
+    warnings: list[str] = field(default_factory=list)
+    feed: Feed | None = None
+    open: set[BlockRun] = field(default_factory=set)
+    assembling: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def progress(self) -> Progress:
+        return self.crew.progress
+
+    async def run(self) -> None:
+        """Settle every owed record and assemble every block; then publish.
+
+        Raises StoppedError where it was stopped, after what was under way is journalled.
+        """
+        plan, folder, source = self.work.plan, self.work.folder, self.work.source
+        survey, writer = Survey(source, folder, self.progress), Writer()
+        reader = Reader(plan, source, folder, writer, self.progress, self.wanted)
+        reader.torn = self.warnings
+        await asyncio.to_thread(survey.start)
+        try:
+            async with asyncio.TaskGroup() as group:
+                finish = partial(self._finish, group)
+                self.feed = Feed(reader.batches(survey), finish)
+                for _ in range(self._slots()):
+                    group.create_task(self._worker(self.feed, finish))
+        except BaseExceptionGroup as errors:
+            raise first(errors) from errors
+        finally:
+            survey.stop()
+            await self._close(writer)
+        if self.reason:
+            raise StoppedError(self.reason)
+        await asyncio.to_thread(self._publish)
+
+    def _slots(self) -> int:
+        """How many records are under way: enough to keep every engine's window full."""
+        capacity = sum(engine.capacity for engine in self.crew.engines.values())
+        return capacity + max(AHEAD, capacity // 4)
+
+    async def _close(self, writer: Writer) -> None:
+        """Bring to disk what is journalled of blocks that are not finished."""
+        if self.feed is not None:
+            await self.feed.close()
+        with contextlib.suppress(RunError):  # a writer that broke has ended the run already
+            for run in self.open:
+                await run.journal.close()
+            await writer.close()
+
+    def stop(self, reason: str) -> None:
+        self.reason = self.reason or reason
+        if self.feed is not None:
+            self.feed.stop()
+
+    # -- records ---------------------------------------------------------------------------------
+
+    async def _worker(self, feed: Feed, finish: Callable[[BlockRun], None]) -> None:
+        while (owed := await feed.take()) is not None:
+            await self.crew.ready()
+            run = owed.run
+            self.open.add(run)
+            try:
+                entries = await travel(owed, self.crew)
+            except MirageError:
+                raise
+            except Exception as exc:  # noqa: BLE001 - a fault of ours costs one record, not the run
+                entries = [unforeseen(owed, exc)]
+            run.journal.settle(entries)
+            run.owed -= 1
+            self.progress.count(entries[0].kind)
+            self._judge(entries[0])
+            if run.read and not run.owed:
+                finish(run)
+
+    def _judge(self, entry: Entry) -> None:
+        """Stop where there are more failures than the configuration allows."""
+        if entry.kind not in (FAILED, PARTIAL):
+            return
+        plan, counts = self.work.plan, self.progress.counts
+        if plan.on_error == "stop":
+            self.stop(f"a record failed, and `on_error` is stop: {entry.detail.get('failure')}")
+        limit = plan.max_failures
+        if isinstance(limit, float):
+            share = counts.failed / max(self.progress.settled, 1)
+            if share > limit and self.progress.settled >= SHARE_JUDGED_AFTER:
+                self.stop(f"{share:.1%} of the records failed; `max_failures` is {limit:.1%}")
+        elif limit is not None and counts.failed > limit:
+            self.stop(f"{counts.failed:,} records failed; `max_failures` is {limit:,}")
+
+    # -- blocks ----------------------------------------------------------------------------------
+
+    def _finish(self, group: asyncio.TaskGroup, run: BlockRun) -> None:
+        """Every record of a block is settled: assemble it."""
+        self.open.discard(run)
+        group.create_task(self._assemble(run))
+
+    async def _assemble(self, run: BlockRun) -> None:
+        await run.journal.close()
+        async with self.assembling:
+            await asyncio.to_thread(assemble, run.block, self.work)
+        self.progress.blocks_done += 1
+
+    # -- the dataset -----------------------------------------------------------------------------
+
+    def _publish(self) -> None:
+        """Make the dataset out of all parts; a part that does not fit the others is made again."""
+        work = self.work
+        if self.target.exists() and work.folder.published() == self._stamp():
+            return
+        self.progress.phase = "publishing"
+        blocks = work.folder.blocks()
+        parts = [work.folder.part(block.number, work.sink.suffix) for block in blocks]
+        columns = work.sink.columns(parts)
+        for block, part in zip(blocks, parts, strict=True):
+            if not work.sink.fits(part, columns):
+                assemble(block, work, columns)
+        work.sink.publish(parts, columns)
+        work.folder.set_published(self._stamp())
+
+    def _stamp(self) -> str:
+        return self.work.folder.stamp(self.work.plan.sink_fingerprint)
+
+
+def unforeseen(owed: Owed, exc: Exception) -> Entry:
+    """A record on whose way our own code broke, with the place where it did."""
+    last = traceback.extract_tb(exc.__traceback__)[-1]
+    message = f"{type(exc).__name__}: {exc} ({last.filename.rpartition('/')[2]}:{last.lineno})"
+    failure = {"boundary": "internal", "kind": type(exc).__name__, "message": message}
+    digest = owed.record.digest
+    return Entry(owed.position, RECORD, FAILED, digest, b"", owed.ask, {"failure": failure})
+
+
+def first(errors: BaseExceptionGroup[Any]) -> BaseException:
+    """The error that ended a group of tasks: our own before what followed from it."""
+    flat = [e for e in errors.exceptions if not isinstance(e, BaseExceptionGroup)]
+    flat += [first(e) for e in errors.exceptions if isinstance(e, BaseExceptionGroup)]
+    return next((e for e in flat if isinstance(e, MirageError)), flat[0])
+
+
+def totals(notes: list[PartNote]) -> tuple[Counts, Usage]:
+    """The counts and the cost of all parts. Raises RunError where something is unaccounted for."""
+    counts, usage = Counts(), Usage()
+    for note in notes:
+        counts.add(note.counts)
+        usage.add(note.usage)
+    if not counts.balanced:
+        raise RunError(f"the counts do not add up: {counts}")
+    return counts, usage

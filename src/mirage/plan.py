@@ -1,0 +1,174 @@
+"""Config -> Plan: everything that can fail fails here, before a model is loaded.
+
+All mistakes of a configuration are raised together, each at its position.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from mirage.config import Loaded, backend_of, unserved
+from mirage.config.models import EngineConfig, LLMOutput
+from mirage.declared import Declared, Keys
+from mirage.engines import BACKENDS, identity
+from mirage.errors import ConfigError
+from mirage.graph import CycleError, Graph, arrange
+from mirage.inputs import Input
+from mirage.outputs import DEFAULT_ENGINE, EngineSpec, Outputs, sampling
+from mirage.select import MISSING, compile_key
+from mirage.steps.python import PythonStep
+from mirage.steps.step import Step
+from mirage.template import Tree
+from mirage.template.references import find_references
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What runs. `bases` are the image folders of the sources, by their number.
+
+    `fingerprint` (16 bytes) covers what decides the values: inputs, outputs, the output's tree,
+    models and sampling; `sink_fingerprint` what else decides a part. `declared` gives the types of
+    columns that are known beforehand.
+    """
+
+    inputs: tuple[Input, ...]
+    graph: Graph
+    many: str | None
+    tree: Tree
+    bases: tuple[Path | None, ...]
+    engines: Mapping[str, EngineSpec]
+    declared: Mapping[str, str]
+    fingerprint: bytes
+    sink_fingerprint: str
+    on_error: str
+    max_failures: float | int | None
+
+
+def build(loaded: Loaded) -> Plan:
+    """Compile a configuration. Raises ConfigError with all of its mistakes."""
+    declared = Declared(loaded)
+    config = loaded.config
+    for path, message in unserved(config):
+        declared.wrong(path, message)
+    inputs = tuple(compile_inputs(declared))
+    engines = compile_engines(declared)
+    outputs = Outputs(declared, engines)
+    steps = list(outputs.steps())
+    many = outputs.many()
+    tree = declared.attempt(("output_schema",), declared.tree, config.output_schema)
+    graph = compile_graph(declared, steps, many)
+    if declared.mistakes or tree is None or graph is None:
+        raise ConfigError(declared.mistakes)
+    bases = tuple(declared.folder(source.image_base_path) for source in config.sources) or (None,)
+    used = {name for step in steps if (name := getattr(step, "engine", None))}
+    return Plan(
+        inputs=inputs,
+        graph=graph,
+        many=many,
+        tree=tree,
+        bases=bases,
+        engines={name: engines[name] for name in engines if name in used},
+        declared=column_types(declared),
+        fingerprint=fingerprint(declared, engines, steps),
+        sink_fingerprint=digest(config.sink and config.sink.model_dump()).hex(),
+        on_error=config.run.on_error,
+        max_failures=config.run.max_failures,
+    )
+
+
+def compile_inputs(declared: Declared) -> Iterator[Input]:
+    for number, given in enumerate(declared.config.inputs):
+        select = declared.attempt(("inputs", number, "key"), compile_key, given.key)
+        if select is not None:
+            yield Input(
+                name=given.name,
+                key=given.key,
+                select=select,
+                image=given.type == "image",
+                base=declared.folder(given.image_base_path),
+                default=given.default if given.given("default") else MISSING,
+                required=given.required and not given.given("default"),
+            )
+
+
+def compile_engines(declared: Declared) -> dict[str, EngineSpec]:
+    """The engines by name; the single `engine` is called "default"."""
+    config = declared.config
+    given: dict[str, tuple[Keys, EngineConfig]] = {
+        name: (("engines", name), each) for name, each in config.engines.items()
+    }
+    if config.engine is not None:
+        given[DEFAULT_ENGINE] = (("engine",), config.engine)
+    specs: dict[str, EngineSpec] = {}
+    for name, (path, engine) in given.items():
+        backend = backend_of(engine)
+        if backend not in BACKENDS:
+            continue
+        model = declared.attempt(path, identity, engine, backend, declared.loaded.folder)
+        if model is not None:
+            specs[name] = EngineSpec(engine, backend, model, ".".join(str(key) for key in path))
+    return specs
+
+
+def compile_graph(declared: Declared, steps: list[Step], many: str | None) -> Graph | None:
+    try:
+        return arrange(steps, many)
+    except CycleError as exc:
+        names = [output.name for output in declared.config.outputs]
+        message = f"these outputs need each other: {exc}"
+        declared.wrong(("outputs", names.index(exc.names[0])), message)
+    return None
+
+
+def column_types(declared: Declared) -> dict[str, str]:
+    """Types of the output's columns, where the configuration alone says them."""
+    config, types = declared.config, dict[str, str]()
+    plain = {o.name for o in config.outputs if isinstance(o, LLMOutput)} - {*declared.schemas}
+    for column, leaf in config.output_schema.items():
+        if not isinstance(leaf, str):
+            continue
+        whole = next((r for r in find_references(leaf) if r.stop - r.start == len(leaf)), None)
+        if whole is None:
+            if "{{" not in leaf:
+                types[column] = "string"
+            continue
+        path = (*declared.aliases.get(str(whole.path[0]), whole.path[:1]), *whole.path[1:])
+        if path[0] in plain and len(path) == 1:
+            types[column] = "string"
+        elif path[0] in declared.schemas and len(path) == 2:
+            properties = declared.schemas[str(path[0])]["properties"]
+            kind = properties.get(path[1], {}).get("type")
+            if kind in ("string", "integer", "number", "boolean"):
+                types[column] = kind
+    return types
+
+
+def fingerprint(declared: Declared, engines: Mapping[str, EngineSpec], steps: list[Step]) -> bytes:
+    config = declared.config
+    return digest(
+        {
+            "inputs": [each.model_dump(exclude={"image_base_path"}) for each in config.inputs],
+            "folders": [str(declared.folder(each.image_base_path)) for each in config.inputs],
+            "bases": [str(declared.folder(each.image_base_path)) for each in config.sources],
+            "outputs": [each.model_dump(exclude={"timeout"}) for each in config.outputs],
+            "output_schema": config.output_schema,
+            "engines": {
+                name: [engine.identity, sampling(engine.config.sampling, None)]
+                for name, engine in engines.items()
+            },
+            "functions": [step.source for step in steps if isinstance(step, PythonStep)],
+            "seed": config.run.seed,
+        }
+    )
+
+
+def digest(what: Any) -> bytes:
+    """A 128-bit hash of plain data."""
+    dumped = orjson.dumps(what, option=orjson.OPT_NON_STR_KEYS, default=str)
+    return hashlib.blake2b(dumped, digest_size=16).digest()

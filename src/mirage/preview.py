@@ -1,0 +1,127 @@
+"""The way of a few records, to be looked at: rendered prompts, pictures, replies, final rows.
+
+Nothing is written, not even a journal.
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mirage.assemble import Assembly
+from mirage.errors import EngineError
+from mirage.job import Job
+from mirage.journal import RECORD, Entry, Journal, Writer
+from mirage.journey import Crew, travel
+from mirage.owed import BlockRun, Owed
+from mirage.record import Abilities, Completion, Engine, Record, Request, Window
+from mirage.report import Progress
+from mirage.session import run_loop
+from mirage.sources import Block, peek
+from mirage.steps.workers import Workers
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One question to a model and its answer; None where none came."""
+
+    request: Request
+    completion: Completion | None
+
+
+@dataclass(slots=True)
+class Preview:
+    """One record's way: what it was, what was asked, and what became of it.
+
+    `problems` says why there is no row, or fewer than there could be.
+    """
+
+    record: Record
+    calls: list[Call] = field(default_factory=list)
+    rows: list[Mapping[str, Any]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+class Listening:
+    """An engine, and what is said to it."""
+
+    def __init__(self, engine: Engine, calls: list[Call]) -> None:
+        self._engine = engine
+        self._calls = calls
+        self.window: Window = engine.window
+        self.capacity = engine.capacity
+
+    @property
+    def abilities(self) -> Abilities:
+        return self._engine.abilities
+
+    async def start(self) -> None:
+        await self._engine.start()
+
+    async def complete(self, request: Request) -> Completion:
+        try:
+            completion = await self._engine.complete(request)
+        except EngineError:
+            self._calls.append(Call(request, None))
+            raise
+        self._calls.append(Call(request, completion))
+        return completion
+
+    async def close(self) -> None:
+        await self._engine.close()
+
+
+def glimpse(job: Job, count: int) -> list[Preview]:
+    """The first `count` records, one after the other."""
+    with tempfile.TemporaryDirectory(prefix="preview-") as folder:
+        previews, entries = run_loop(lambda: _walk(job, count, Path(folder)))
+        journal = Journal(Path(folder), b"", None)
+        source = job.work.source
+        assembly = Assembly(job.plan, source, Block(0, ()), journal, io.BytesIO())
+        every = {(entry.position, entry.child): entry for entry in entries}
+        for position, preview in enumerate(previews):
+            entry = every[position, RECORD]
+            base = job.plan.bases[0]
+            preview.rows.extend(assembly.rows_of(preview.record, base, entry, every))
+            preview.problems.extend(
+                said for each in entries if each.position == position and (said := problem(each))
+            )
+        journal.release()
+    return previews
+
+
+def problem(entry: Entry) -> str:
+    """Why an entry is not written; empty where it is."""
+    if failure := entry.detail.get("failure"):
+        where = f" in '{failure['step']}'" if "step" in failure else ""
+        return f"failed{where} ({failure['boundary']}/{failure['kind']}): {failure['message']}"
+    return f"dropped: {entry.detail['reason']}" if "reason" in entry.detail else ""
+
+
+async def _walk(job: Job, count: int, folder: Path) -> tuple[list[Preview], list[Entry]]:
+    calls: list[Call] = []
+    engines: Mapping[str, Engine] = {
+        name: Listening(engine, calls) for name, engine in job.engines.items()
+    }
+    workers, writer = Workers(job.loaded.folder.resolve()), Writer()
+    crew = Crew(job.plan, engines, workers, Progress())
+    run = BlockRun(Block(0, ()), Journal(folder, b"", writer))
+    previews: list[Preview] = []
+    entries: list[Entry] = []
+    try:
+        await crew.ready()
+        for position, record in enumerate(peek(job.work.source, count)):
+            entries += await travel(Owed(run, position, record, job.plan.bases[0]), crew)
+            previews.append(Preview(record, list(calls)))
+            calls.clear()
+    finally:
+        await run.journal.close()
+        await writer.close()
+        workers.close()
+        for engine in engines.values():
+            await engine.close()
+    return previews, entries

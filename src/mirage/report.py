@@ -1,0 +1,128 @@
+"""Counts, rates and tokens: what the terminal, the manifest, `status` and the summary all show.
+
+`Counts` adds up over blocks; its sums are the proof that nothing was lost. `Progress` is one
+process's live view, which it renames into place as `progress.json` for others to read.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from mirage.atomic import write_bytes
+from mirage.record import Completion
+
+
+def add(mine: Any, theirs: Any) -> None:
+    """Add every field of a dataclass to the same field of another."""
+    for each in fields(mine):
+        setattr(mine, each.name, getattr(mine, each.name) + getattr(theirs, each.name))
+
+
+@dataclass(slots=True)
+class Counts:
+    """What became of records, and of the rows they made.
+
+    `failures` counts by "boundary/kind", `drops` by reason.
+    """
+
+    read: int = 0
+    written: int = 0
+    dropped: int = 0
+    failed: int = 0
+    rows_made: int = 0
+    rows_written: int = 0
+    rows_dropped: int = 0
+    rows_failed: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+    drops: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: Counts) -> None:
+        add(self, other)
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every record, and every row, is accounted for."""
+        records = self.read == self.written + self.dropped + self.failed
+        rows = self.rows_made == self.rows_written + self.rows_dropped + self.rows_failed
+        return records and rows
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Counts:
+        counted = {name: Counter(data.get(name, {})) for name in ("failures", "drops")}
+        return cls(**{**data, **counted})
+
+
+@dataclass(slots=True)
+class Usage:
+    """What model calls cost. `attempts` counts tries that failed as well, `recalled` the answers
+    that were known already; `seconds` is summed over calls.
+    """
+
+    calls: int = 0
+    recalled: int = 0
+    attempts: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+
+    def add(self, other: Usage) -> None:
+        add(self, other)
+
+    def count(self, completion: Completion) -> None:
+        self.calls += 1
+        self.attempts += completion.attempts
+        self.prompt_tokens += completion.prompt_tokens
+        self.completion_tokens += completion.completion_tokens
+        self.seconds += completion.seconds
+
+
+@dataclass(slots=True)
+class Progress:
+    """A run as it goes. `total` is None until the whole source has been surveyed."""
+
+    counts: Counts = field(default_factory=Counts)
+    usage: Usage = field(default_factory=Usage)
+    total: int | None = None
+    surveyed: int = 0
+    resumed: int = 0
+    blocks: int = 0
+    blocks_done: int = 0
+    in_flight: int = 0
+    window: int = 0
+    phase: str = "starting"
+    started: float = field(default_factory=time.time)
+
+    @property
+    def settled(self) -> int:
+        return self.counts.written + self.counts.dropped + self.counts.failed
+
+    @property
+    def rate(self) -> float:
+        """Records settled per second by this process, what it found done not counted."""
+        seconds = time.time() - self.started
+        return max(self.settled - self.resumed, 0) / seconds if seconds > 0 else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """An estimate; None while the total or the rate is unknown."""
+        if self.total is None or not self.rate:
+            return None
+        return (self.total - self.settled) / self.rate
+
+    def count(self, kind: str) -> None:
+        """One record has been settled, as `kind`."""
+        self.counts.read += 1
+        self.counts.written += kind == "written"
+        self.counts.dropped += kind == "dropped"
+        self.counts.failed += kind in ("failed", "partial")
+
+    def save(self, folder: Path) -> None:
+        shown = asdict(self) | {"rate": self.rate, "seconds_left": self.seconds_left}
+        write_bytes(folder / "progress.json", orjson.dumps(shown | {"time": time.time()}))

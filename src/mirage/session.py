@@ -1,0 +1,221 @@
+"""From a job to a finished dataset: lock, engines, signals, progress, manifest, summary."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import platform
+import signal
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, TypeVar
+
+import orjson
+
+from mirage import __version__
+from mirage.atomic import write_bytes
+from mirage.engines import describe
+from mirage.errors import StoppedError
+from mirage.job import Job
+from mirage.journal import Carried
+from mirage.journey import Crew
+from mirage.lock import Lock
+from mirage.owed import Wanted
+from mirage.pipeline import Pipeline, totals
+from mirage.report import Counts, Progress, Usage
+from mirage.steps.workers import Workers
+
+SAVE_SECONDS = 1.0
+T = TypeVar("T")
+
+DONE, STOPPED, INTERRUPTED = "done", "stopped", "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run came to. `usage` is what this process paid for, `total` what the run has so far.
+
+    `counts` covers the whole dataset once `state` is "done", and what is settled so far otherwise.
+    """
+
+    state: str
+    counts: Counts
+    usage: Usage
+    total: Usage
+    seconds: float
+    target: Path
+    folder: Path
+    reason: str = ""
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        if self.state == DONE:
+            return 3 if self.counts.failed else 0
+        return 130 if self.state == INTERRUPTED else 4
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The rows of a JSONL dataset."""
+        with self.target.open("rb") as file:
+            for line in file:
+                yield orjson.loads(line)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"exit_code": self.exit_code}
+
+
+def execute(
+    job: Job,
+    *,
+    progress: Progress | None = None,
+    wanted: Wanted | None = None,
+    accept_changes: bool = False,
+) -> Summary:
+    """Run a job to its end, and say what it came to.
+
+    `wanted` makes it a retry of the failures that it names. Raises LockedError where another
+    process owns the run's folder, SourceChangedError where the source is not what it was, unless
+    `accept_changes`: then its blocks are found anew, and known completions are carried over.
+    """
+    session = Session(job, progress or Progress(), wanted)
+    with Lock(job.folder.root):
+        if accept_changes:
+            job.folder.start_over()
+        return run_loop(session.run)
+
+
+def run_loop(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine on uvloop where there is one; in a thread where a loop runs already."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            return runner.run(main())
+    with ThreadPoolExecutor(1) as thread:  # a notebook's
+        return thread.submit(lambda: run_loop(main)).result()
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if find_spec("uvloop") is None:
+        return None
+    import uvloop
+
+    return uvloop.new_event_loop
+
+
+@dataclass(slots=True)
+class Session:
+    """One process's work on a run."""
+
+    job: Job
+    progress: Progress
+    wanted: Wanted | None = None
+    interrupted: bool = False
+
+    async def run(self) -> Summary:
+        began = time.monotonic()
+        workers = Workers(self.job.loaded.folder.resolve())
+        carried = Carried(path) if (path := self.job.folder.carried).exists() else None
+        crew = Crew(self.job.plan, self.job.engines, workers, self.progress, carried)
+        pipeline = Pipeline(self.job.work, crew, self.job.target, self.wanted)
+        state, reason = DONE, ""
+        watch = asyncio.create_task(self._watch())
+        try:
+            with self._signals(pipeline):
+                await pipeline.run()
+        except StoppedError as stop:
+            state, reason = STOPPED, str(stop)
+        except asyncio.CancelledError:
+            if not self.interrupted:
+                raise
+        finally:
+            watch.cancel()
+            workers.close()
+            for engine in self.job.engines.values():
+                await engine.close()
+        if self.interrupted:
+            state, reason = INTERRUPTED, "interrupted"
+        summary = self._summary(state, reason, time.monotonic() - began, pipeline.warnings)
+        self.progress.phase = state
+        self.progress.save(self.job.folder.root)
+        if state == DONE:
+            write_manifest(self.job, summary)
+        return summary
+
+    def _summary(self, state: str, reason: str, seconds: float, warnings: list[str]) -> Summary:
+        counts, total = self.progress.counts, self.progress.usage
+        if state == DONE:
+            counts, total = totals(self.job.folder.notes())
+        return Summary(
+            state=state,
+            counts=counts,
+            usage=self.progress.usage,
+            total=total,
+            seconds=seconds,
+            target=self.job.target,
+            folder=self.job.folder.root,
+            reason=reason,
+            warnings=warnings,
+        )
+
+    async def _watch(self) -> None:
+        """Keep `progress.json` fresh for `mirage status`."""
+        while True:
+            windows = [getattr(engine.window, "size", 0) for engine in self.job.engines.values()]
+            self.progress.window = sum(windows)
+            self.progress.save(self.job.folder.root)
+            await asyncio.sleep(SAVE_SECONDS)
+
+    @contextlib.contextmanager
+    def _signals(self, pipeline: Pipeline) -> Iterator[None]:
+        """The first Ctrl-C, or SIGTERM, finishes the calls under way; the second one does not."""
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+        def interrupt() -> None:
+            if self.interrupted and task is not None:
+                task.cancel()
+            self.interrupted = True
+            self.progress.phase = "finishing the calls under way (Ctrl-C again: stop now)"
+            pipeline.stop("interrupted")
+
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        for name in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(name, interrupt)
+        try:
+            yield
+        finally:
+            for name in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(name)
+
+
+def write_manifest(job: Job, summary: Summary) -> None:
+    """How the dataset was made: beside it, and in the run's folder."""
+    config = job.loaded.config
+    manifest = {
+        "dataset": str(job.target),
+        "rows": summary.counts.rows_written,
+        "counts": asdict(summary.counts),
+        "usage": asdict(summary.total),
+        "seed": config.run.seed,
+        "fingerprint": job.plan.fingerprint.hex(),
+        "engines": {name: describe(engine) for name, engine in job.engines.items()},
+        "config": job.loaded.document,
+        "file": job.loaded.file,
+        "versions": {
+            "mirage": __version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("pyarrow", "pillow", "jinja2", "pydantic")},
+        },
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+    data = orjson.dumps(manifest, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
+    write_bytes(job.folder.root / "manifest.json", data)
+    write_bytes(job.target.with_name(f"{job.target.stem}.manifest.json"), data)
