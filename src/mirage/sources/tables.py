@@ -42,7 +42,11 @@ class Shape:
 
 
 class Tables:
-    """Rows of Arrow data, a slice at a time: a row group of images is never held whole."""
+    """Rows of Arrow data, a slice at a time.
+
+    A row group of images is not held whole; the least that is decoded at once is a Parquet page,
+    whose size was the writer's choice.
+    """
 
     def __init__(self) -> None:
         self._known: dict[Path, tuple[tuple[int, int], Shape, str]] = {}
