@@ -30,6 +30,7 @@ from mirage.record import Completion
 
 GROUP_ROWS = 64
 GROUP_SECONDS = 0.002
+TEXTS_AT_ONCE, RUNS_HELD = 64, 8
 
 WRITTEN, PARTIAL, DROPPED, FAILED = "written", "partial", "dropped", "failed"
 RECORD = -1
@@ -44,6 +45,7 @@ ADD_CALL = "INSERT INTO calls VALUES (?,?,?,?,?,?,?,?)"
 ADD_ENTRY = """INSERT INTO entries (position, child, kind, digest, fingerprint, trail, ask, detail)
     VALUES (?,?,?,?,?,?,?,?)"""
 COLUMNS = "text, finish, prompt_tokens, completion_tokens, seconds, attempts"
+TEXTS = "SELECT id, text FROM calls WHERE id >= ? AND id < ?"
 CALL = f"SELECT {COLUMNS} FROM calls WHERE id = ?"
 CARRIED = """CREATE TABLE IF NOT EXISTS calls (key BLOB PRIMARY KEY, text TEXT, finish TEXT,
     prompt_tokens INTEGER, completion_tokens INTEGER, seconds REAL, attempts INTEGER)"""
@@ -185,6 +187,7 @@ class Journal:
         self._earlier: list[sqlite3.Connection] = []
         self._own: sqlite3.Connection | None = None
         self._known: dict[bytes, tuple[int, int]] = {}
+        self._texts: dict[tuple[int, int], dict[int, str]] = {}
         self._calls = 0
         self._copies: list[tempfile.TemporaryDirectory[str]] = []
         for path in sorted(folder.glob("attempt-*.sqlite")):
@@ -310,11 +313,19 @@ class Journal:
         return int(calls), int(tries), int(prompt), int(completion), seconds
 
     def text(self, key: bytes) -> str:
-        """The text of a completion of an earlier attempt: what assembly reads."""
+        """The text of a completion of an earlier attempt: what assembly reads.
+
+        Assembly asks in nearly the order of the calls, so texts are read in runs of neighbours.
+        """
         attempt, number = self._known[key]
-        connection = self._earlier[attempt]
-        (text,) = connection.execute("SELECT text FROM calls WHERE id = ?", (number,)).fetchone()
-        return str(text)
+        run = attempt, number // TEXTS_AT_ONCE
+        if run not in self._texts:
+            if len(self._texts) == RUNS_HELD:
+                del self._texts[next(iter(self._texts))]
+            first = run[1] * TEXTS_AT_ONCE
+            found = self._earlier[attempt].execute(TEXTS, (first, first + TEXTS_AT_ONCE))
+            self._texts[run] = dict(found.fetchall())
+        return self._texts[run][number]
 
     async def close(self) -> None:
         """Commit what is owed to this attempt's file and let go of all files."""

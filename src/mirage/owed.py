@@ -17,9 +17,9 @@ from mirage.journal import FAILED, PARTIAL, RECORD, Entry, Journal, Writer
 from mirage.plan import Plan
 from mirage.record import Record
 from mirage.report import Progress
-from mirage.sources.blocks import Block, Readable, blocks
+from mirage.sources.blocks import Block, Bounds, Readable, blocks
 
-BATCH = 64
+BATCH = 128
 
 Wanted = Callable[[str, str], bool]
 """Whether a failure, given its boundary and kind, is to be tried again."""
@@ -28,11 +28,14 @@ Wanted = Callable[[str, str], bool]
 class Survey:
     """The blocks of a run: those stored before, then those found in the source, ahead in a thread.
 
-    Each new block is stored before it is handed out.
+    Each new block, no larger than `bounds`, is stored before it is handed out.
     """
 
-    def __init__(self, source: Readable, folder: RunFolder, progress: Progress) -> None:
+    def __init__(
+        self, source: Readable, folder: RunFolder, progress: Progress, bounds: Bounds
+    ) -> None:
         self._source, self._folder, self._progress = source, folder, progress
+        self._bounds = bounds
         self._found = folder.blocks()
         self._progress.surveyed = sum(block.rows for block in self._found)
         self._more = threading.Condition()
@@ -46,7 +49,7 @@ class Survey:
 
     def _run(self) -> None:
         try:
-            for block in blocks(self._source, stored=tuple(self._found)):
+            for block in blocks(self._source, tuple(self._found), self._bounds):
                 if self._ended:
                     return
                 self._folder.add_block(block)
