@@ -110,7 +110,7 @@ class Pipeline:
         Raises StoppedError where it was stopped, after what was under way is journalled.
         """
         plan, folder, source = self.work.plan, self.work.folder, self.work.source
-        survey, writer = Survey(source, folder, self.progress), Writer()
+        survey, writer = Survey(source, folder, self.progress, plan.bounds), Writer()
         reader = Reader(plan, source, folder, writer, self.progress, self.wanted)
         reader.torn = self.warnings
         await asyncio.to_thread(survey.start)

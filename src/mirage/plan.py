@@ -22,6 +22,7 @@ from mirage.graph import CycleError, Graph, arrange
 from mirage.inputs import Input
 from mirage.outputs import DEFAULT_ENGINE, EngineSpec, Outputs, sampling
 from mirage.select import MISSING, compile_key
+from mirage.sources.blocks import BOUNDS, Bounds
 from mirage.steps.python import PythonStep
 from mirage.steps.step import Step
 from mirage.template import Tree
@@ -34,7 +35,7 @@ class Plan:
 
     `fingerprint` (16 bytes) covers what decides the values: inputs, outputs, the output's tree,
     models and sampling; `sink_fingerprint` what else decides a part. `declared` gives the types of
-    columns that are known beforehand.
+    columns that are known beforehand, `bounds` the size of a block.
     """
 
     inputs: tuple[Input, ...]
@@ -46,6 +47,7 @@ class Plan:
     declared: Mapping[str, str]
     fingerprint: bytes
     sink_fingerprint: str
+    bounds: Bounds
     on_error: str
     max_failures: float | int | None
 
@@ -77,6 +79,7 @@ def build(loaded: Loaded) -> Plan:
         declared=column_types(declared),
         fingerprint=fingerprint(declared, engines, steps),
         sink_fingerprint=digest(config.sink and config.sink.model_dump()).hex(),
+        bounds=Bounds(rows=config.run.block_rows or BOUNDS.rows),
         on_error=config.run.on_error,
         max_failures=config.run.max_failures,
     )

@@ -256,6 +256,9 @@ class RunConfig(Model):
     """Journals, parts and manifest; `runs/<name of the configuration>` where it is not given."""
     seed: int = 0
     """Every draw derives from it, the record's place and the output's name."""
+    block_rows: Annotated[int, Field(ge=1)] | None = None
+    """The most rows that are journalled and assembled together, 50,000 where it is not given. A
+    run keeps the blocks that it has."""
     on_error: Literal["continue", "stop"] = "continue"
     """`stop` gives up at the first failed record."""
     max_failures: (
