@@ -1,0 +1,82 @@
+"""Requests out, completions in: one file per engine, and the one place that chooses among them.
+
+`http.py`, `retry.py`, `window.py` and `chat.py` are what engines share. `mock.py` is the fake
+engine behind an HTTP endpoint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from mirage.config.models import EngineConfig
+from mirage.errors import ConfigError, Mistake
+from mirage.record import Engine
+
+BACKENDS = ("openai", "llamacpp", "fake")
+
+
+def open_engine(config: EngineConfig, *, backend: str, name: str, base: Path) -> Engine:
+    """The engine that a configuration describes, not yet started.
+
+    `name` is its path in the configuration (`engine`, or `engines.judge`), for messages; relative
+    paths start at `base`. Raises ConfigError.
+    """
+    match backend:
+        case "openai":
+            from mirage.engines.openai import OpenAIEngine
+
+            return OpenAIEngine(config, name=name)
+        case "llamacpp":
+            from mirage.engines.llamacpp import LlamaEngine
+
+            return LlamaEngine(config, name=name, base=base)
+        case "fake":
+            from mirage.engines.fake import FakeEngine
+
+            return FakeEngine(config, name=name)
+        case _:
+            raise ConfigError([_not_served(name, backend)])
+
+
+def identity(config: EngineConfig, backend: str, base: Path = Path()) -> str:
+    """What request keys call the model: all that decides its answers, but no URL and no key.
+
+    The endpoint's name of the model with `extra_body`; the content of a GGUF file, sampled, with
+    its projector and chat template; the arguments of the fake. Raises ConfigError.
+    """
+    match backend:
+        case "openai":
+            return _qualified(config.model_path or "", config.extra_body)
+        case "llamacpp":
+            from mirage.engines.llamacpp import model_identity
+
+            return model_identity(config, base)
+        case "fake":
+            args = {key: value for key, value in config.args.items() if key != "latency"}
+            return _qualified("fake", args)
+        case _:
+            raise ConfigError([_not_served("engine", backend)])
+
+
+def describe(engine: Engine) -> dict[str, Any]:
+    """What a manifest says of an engine that has been started; nothing secret."""
+    can = engine.abilities
+    details: dict[str, Any] = getattr(engine, "details", {})
+    return {**details, "capacity": engine.capacity, "images": can.images, "schema": can.schema}
+
+
+def _qualified(name: str, extras: Mapping[str, Any]) -> str:
+    if not extras:
+        return name
+    dumped = orjson.dumps(extras, option=orjson.OPT_SORT_KEYS, default=str)
+    return f"{name}+{hashlib.blake2b(dumped, digest_size=8).hexdigest()}"
+
+
+def _not_served(name: str, backend: str) -> Mistake:
+    served = ", ".join(BACKENDS)
+    return Mistake(f"{name}.backend", f"{backend} is not served by this version; one of {served}")
