@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
 NULL = pa.null()
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -108,12 +109,37 @@ def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
         return table
     have = set(table.column_names)
     columns = [
-        table.column(field.name).cast(field.type)
+        pa.chunked_array(
+            [cast(chunk, field.type) for chunk in table.column(field.name).chunks], field.type
+        )
         if field.name in have
         else pa.nulls(table.num_rows, field.type)
         for field in schema
     ]
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def cast(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    """An array in a type that holds its own. Raises ArrowInvalid as `conform` does.
+
+    Arrow's own cast of nested types is not relied on: of a list of nulls it makes an invalid array
+    (seen in pyarrow 26), and in older versions objects cannot gain fields.
+    """
+    if array.type == kind:
+        return array
+    if array.type == NULL:
+        return pa.nulls(len(array), kind)
+    if pa.types.is_list(kind):
+        lengths = pc.fill_null(pc.list_value_length(array), 0)
+        ends = pc.cumulative_sum(lengths).cast(pa.int32())
+        starts = pa.concat_arrays([pa.array([0], pa.int32()), ends])
+        items = cast(array.flatten(), kind.value_type)
+        return pa.ListArray.from_arrays(starts, items, mask=array.is_null())
+    if pa.types.is_struct(kind):
+        have = dict(zip(names(array.type), array.flatten(), strict=True))
+        fields = [cast(have.get(field.name, pa.nulls(len(array))), field.type) for field in kind]
+        return pa.StructArray.from_arrays(fields, fields=list(kind), mask=array.is_null())
+    return array.cast(kind)
 
 
 def schema_of(types: Mapping[str, pa.DataType]) -> pa.Schema:

@@ -22,6 +22,7 @@ from mirage.sinks.dataset import new_file, new_folder
 from mirage.sinks.images import Gallery
 
 OPTIONS = orjson.OPT_APPEND_NEWLINE | orjson.OPT_PASSTHROUGH_DATACLASS
+HARMLESS = frozenset({str, int, bool, type(None), Image})
 SHARDS = r"part-\d{5,}\.jsonl"
 
 
@@ -92,17 +93,22 @@ def line(row: Mapping[str, Any], gallery: Gallery) -> bytes:
         if isinstance(exc.__cause__, SinkError):
             raise exc.__cause__ from None
         raise SinkError("type", str(exc)) from None
-    if b"null" in text and hides(row):
+    if b"null" in text and hides(row.values()):
         raise SinkError("type", "JSON has no NaN and no infinity")
     return text
 
 
-def hides(value: Any) -> bool:
-    """Whether a float that is no number stands anywhere in a value."""
-    if isinstance(value, float):
-        return not math.isfinite(value)
-    if isinstance(value, Mapping):
-        return any(hides(item) for item in value.values())
-    if isinstance(value, list | tuple):
-        return any(hides(item) for item in value)
+def hides(values: Iterable[Any]) -> bool:
+    """Whether a float that is no number stands anywhere among values."""
+    for value in values:
+        if type(value) in HARMLESS:
+            continue
+        if isinstance(value, float):
+            if not math.isfinite(value):
+                return True
+        elif isinstance(value, (list, tuple)):
+            if hides(value):
+                return True
+        elif isinstance(value, (dict, Mapping)) and hides(value.values()):
+            return True
     return False

@@ -7,18 +7,21 @@ types so far, is gone through row by row, to find the rows that do not fit.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
 
 from mirage.errors import SinkError
 from mirage.record import Image
-from mirage.sinks.columns import NULL, ConflictError, plain, unite
+from mirage.sinks.columns import NULL, ConflictError, cast, plain, unite
 from mirage.sinks.images import Gallery, embedded
 
 BATCH_ROWS = 1_000
 BATCH_BYTES = 64 << 20
 MAX_DEPTH = 64
+NUMBERS = frozenset({int, float, bool, type(None)})
+COERCED = {pa.float64(): bool, pa.binary(): str}
 REFUSALS = (pa.ArrowException, TypeError, ValueError, OverflowError)
 
 Row = Mapping[str, Any]
@@ -87,6 +90,8 @@ class Tables:
     def array(self, name: str, values: Sequence[Any], types: Types) -> pa.Array:
         """Values of a column, in its type, to which `types` is widened if need be."""
         array = pa.array(values)
+        if coerced(array.type, values):
+            raise ValueError("values of different types")
         have = types.get(name)
         if have is None:
             if self.fixed:
@@ -97,19 +102,21 @@ class Tables:
         if self.fixed and want != have:
             raise ConflictError(name, have, kind)
         types[name] = want
-        return array if array.type == want else array.cast(want)
+        return cast(array, want)
 
     def sifted(self, numbers: Numbers, batch: Sequence[Row]) -> tuple[Numbers, pa.Table]:
         """The table of the rows that fit; the others are rejected, each for its first misfit.
 
-        Rows are taken twice: only when all types are known does an integer meet the float that a
+        They may have to be taken twice: an integer that passed may not go with the float that a
         later row made of its column.
         """
         types = dict(self.types)
-        pairs = list(zip(numbers, batch, strict=True))
-        for _ in range(2):
-            pairs = [(number, row) for number, row in pairs if self.admits(number, row, types)]
-        return [number for number, _ in pairs], self.table([row for _, row in pairs])
+        pairs = [pair for pair in zip(numbers, batch, strict=True) if self.admits(*pair, types)]
+        try:
+            return [number for number, _ in pairs], self.table([row for _, row in pairs])
+        except REFUSALS:
+            pairs = [pair for pair in pairs if self.admits(*pair, types)]
+            return [number for number, _ in pairs], self.table([row for _, row in pairs])
 
     def admits(self, number: int, row: Row, types: Types) -> bool:
         """Whether a row fits; `types` is widened by a row that does."""
@@ -125,6 +132,22 @@ class Tables:
             return False
         types.update(trial)
         return True
+
+
+def coerced(kind: pa.DataType, values: Iterable[Any]) -> bool:
+    """Whether Arrow made something else of a value: among floats it takes True for 1.0, and among
+    bytes a string for bytes.
+    """
+    if kind in COERCED:
+        return COERCED[kind] in map(type, values)
+    if pa.types.is_list(kind):
+        return coerced(kind.value_type, chain.from_iterable(filter(None, values)))
+    if pa.types.is_struct(kind):
+        objects = list(filter(None, values))
+        return any(
+            coerced(field.type, (item.get(field.name) for item in objects)) for field in kind
+        )
+    return False
 
 
 class PlainRow:
@@ -153,26 +176,32 @@ class PlainRow:
         return ready, self.length
 
     def value(self, value: Any, depth: int) -> Any:
-        if isinstance(value, str):
+        kind = type(value)
+        if kind is str:
             self.length += len(value)
             return value
         self.length += 8
-        if value is None or isinstance(value, int | float):
+        if kind in NUMBERS:
             return value
         if depth > MAX_DEPTH:
             raise SinkError("type", f"values are nested more than {MAX_DEPTH} deep")
-        if isinstance(value, list | tuple):
+        if isinstance(value, (list, tuple)):
             return [self.value(item, depth + 1) for item in value]
-        if isinstance(value, Mapping):
-            for key in value:
-                if not isinstance(key, str):
-                    raise SinkError("type", f"a key is no string: {key!r}")
-            return {key: self.value(item, depth + 1) for key, item in value.items()} or None
+        if isinstance(value, (dict, Mapping)):
+            return self.object(value, depth + 1)
         if isinstance(value, Image):
             return self.image(value)
         if isinstance(value, bytes):
             self.length += len(value)
         return value
+
+    def object(self, value: Row, depth: int) -> dict[str, Any] | None:
+        ready = {}
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise SinkError("type", f"a key is no string: {key!r}")
+            ready[key] = self.value(item, depth)
+        return ready or None
 
     def image(self, image: Image) -> Any:
         if not self.embed:
