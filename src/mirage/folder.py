@@ -102,7 +102,7 @@ class RunFolder:
             database.execute("INSERT INTO blocks VALUES (?,?,?)", (block.number, block.rows, spans))
 
     def files(self) -> list[FileState]:
-        """The source's files as they were when it was last surveyed."""
+        """The source's files as they were when the blocks were found to hold what they hold."""
         with self._database() as database:
             rows = database.execute("SELECT file, size, mtime_ns FROM files ORDER BY number")
             return [FileState(*row) for row in rows]
@@ -115,25 +115,26 @@ class RunFolder:
             database.executemany("INSERT INTO files VALUES (?,?,?,?)", rows)
             database.execute("COMMIT")
 
-    def check_source(self, source: Source) -> None:
-        """Raise SourceChangedError unless the stored blocks still hold what they held.
+    def check_source(self, source: Source) -> list[FileState]:
+        """The source's files now. Raises SourceChangedError unless the stored blocks still hold
+        what they held.
 
         A file whose size and time are unchanged is trusted; the others' spans are hashed again, so
         that a file that has only grown passes.
         """
-        blocks = self.blocks()
-        if not blocks:
-            return
-        before, now = set(self.files()), set(source.files())
+        found = list(source.files())
+        before, now = set(self.files()), set(found)
         touched = {state.file for state in before - now}
         if lost := sorted(touched - {state.file for state in now}):
             raise SourceChangedError(f"the source has lost {lost[0]}; {GO_ON}")
-        for span in (span for block in blocks for span in block.spans):
-            if span.file in touched and not source.intact(span):
+        trusted = {state.file for state in before} - touched
+        for span in (span for block in self.blocks() for span in block.spans):
+            if span.file not in trusted and not source.intact(span):
                 raise SourceChangedError(
                     f"{span.file}: rows {span.row + 1:,} to {span.row + span.rows:,} are not what "
                     f"they were when this run began; {GO_ON}"
                 )
+        return found
 
     # -- what belongs to a block -----------------------------------------------------------------
 
@@ -195,7 +196,7 @@ class RunFolder:
             carry_over(sorted(old.glob("*/attempt-*.sqlite")), self.carried)
             old.rename(self.root / f"blocks.before-{len(list(self.root.glob('blocks.*')))}")
         with self._database() as database:
-            database.execute("DELETE FROM blocks")
+            database.executescript("DELETE FROM blocks; DELETE FROM files;")
 
     @property
     def carried(self) -> Path:

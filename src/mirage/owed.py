@@ -15,7 +15,7 @@ from pathlib import Path
 from mirage.folder import PartNote, RunFolder
 from mirage.journal import FAILED, PARTIAL, RECORD, Entry, Journal, Writer
 from mirage.plan import Plan
-from mirage.record import Record
+from mirage.record import FileState, Record
 from mirage.report import Progress
 from mirage.sources.blocks import Block, Bounds, Readable, blocks
 
@@ -41,10 +41,16 @@ class Survey:
         self._more = threading.Condition()
         self._ended = False
         self._error: BaseException | None = None
+        self._files: list[FileState] = []
         self._thread = threading.Thread(target=self._run, name="survey", daemon=True)
 
     def start(self) -> None:
-        self._folder.check_source(self._source)
+        """Check the stored blocks, and begin to look for others.
+
+        The files' states are taken before they are read, so that later changes show.
+        """
+        self._files = self._folder.check_source(self._source)
+        self._folder.set_files(self._files)
         self._thread.start()
 
     def _run(self) -> None:
@@ -57,7 +63,9 @@ class Survey:
                     self._found.append(block)
                     self._progress.surveyed += block.rows
                     self._more.notify()
-            self._folder.set_files(self._source.files())
+            known = {state.file for state in self._files}
+            further = (state for state in self._source.files() if state.file not in known)
+            self._folder.set_files([*self._files, *further])
             self._progress.total = self._progress.surveyed
         except BaseException as exc:  # noqa: BLE001 - raised again in the reader's thread
             self._error = exc
@@ -71,13 +79,13 @@ class Survey:
         while (block := self._block(at)) is not None:
             yield block
             at += 1
-        if self._error is not None:
-            raise self._error
 
     def _block(self, at: int) -> Block | None:
         """The block with this number, once it is found; None after the last one."""
         with self._more:
             self._more.wait_for(lambda: len(self._found) > at or self._ended)
+            if self._error is not None:
+                raise self._error
             return self._found[at] if len(self._found) > at else None
 
     def stop(self) -> None:

@@ -148,7 +148,11 @@ class FileSource:
         last = {span.file: span for span in stored}
         if last and (missing := last.keys() - {self._name(path) for path in self.paths}):
             raise SourceChangedError(f"the source has lost {min(missing)}")
-        left = None if self.limit is None else self.limit - sum(span.rows for span in stored)
+        read = sum(span.rows for span in stored)
+        left = None if self.limit is None else self.limit - read
+        if left is not None and left < 0:
+            message = f"{read:,} rows are read already: `limit: {self.limit:,}` needs another run"
+            raise SourceChangedError(message)
         for name, path in self._files():
             if left is not None and left <= 0:
                 return
