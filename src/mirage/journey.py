@@ -110,9 +110,12 @@ class Journey:
     ) -> str:
         if self.run.journal.knows(key):
             return (await self.run.journal.recall(key)).text
-        text = await self.crew.workers.call(target, arguments, timeout)
-        await self.run.journal.keep(key, Completion(text, finish="python"))
-        return text
+        known = self.crew.carried.get(key) if self.crew.carried else None
+        if known is None:
+            text = await self.crew.workers.call(target, arguments, timeout)
+            known = Completion(text, finish="python")
+        await self.run.journal.keep(key, known)
+        return known.text
 
     async def take(self, steps: Sequence[Step]) -> bytes:
         """Run steps, each as soon as what it needs is there; returns the trail of their keys."""
