@@ -1,0 +1,59 @@
+"""Every record ends in exactly one outcome, in order, and is paid for once."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+from mirage.engines.mock import Behaviour, running
+
+from .trial import Trial, questions
+
+
+def test_duplicates_are_records_of_their_own(tmp_path: Path) -> None:
+    """1,000 equal rows and 50 duplicates among them come out as 1,050 rows, in order."""
+    rows = [{"q": "the same"}] * 1_000 + questions(25) * 2
+    random.Random(0).shuffle(rows)
+    with running(Behaviour()) as server:
+        trial = Trial(tmp_path, rows, server.base_url)
+        summary = trial.run()
+        assert [row["q"] for row in trial.output()] == [row["q"] for row in rows]
+        assert summary.counts.written == 1_050
+        assert server.stats.calls == 26
+
+
+def test_equal_records_are_draws_of_their_own(tmp_path: Path) -> None:
+    """A hundred equal rows at temperature 1 are a hundred calls, and none when it is run again."""
+    with running(Behaviour(random=True)) as server:
+        trial = Trial(tmp_path, [{"q": "the same"}] * 100, server.base_url)
+        trial.set(engine={"sampling": {"temperature": 1.0}})
+        trial.run()
+        answers = [row["answer"] for row in trial.output()]
+        assert server.stats.calls == len(set(answers)) == 100
+        trial.target.unlink()
+        trial.run()
+        assert server.stats.calls == 100
+        assert [row["answer"] for row in trial.output()] == answers
+
+
+def test_the_same_draws_come_again(tmp_path: Path) -> None:
+    """Two runs with one seed draw the same, and a run with another seed draws anew."""
+    trial = Trial(tmp_path, questions(20), engine={"sampling": {"temperature": 1.0}})
+    trial.run()
+    first = trial.data()
+    trial.forget()
+    trial.set(engine={"max_in_flight": 1})
+    trial.run()
+    assert trial.data() == first
+    trial.set(run={"seed": 1})
+    trial.run()
+    assert trial.data() != first
+
+
+def test_an_empty_source_gives_an_empty_dataset(tmp_path: Path) -> None:
+    """A source without rows is a dataset without rows, not an error."""
+    trial = Trial(tmp_path)
+    trial.source.touch()
+    summary = trial.run()
+    assert summary.exit_code == 0
+    assert trial.data() == b""

@@ -1,0 +1,107 @@
+"""A run on trial: a folder with a source, a configuration, and what came of running it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from mirage.api import loaded
+from mirage.job import Job, prepare
+from mirage.session import Summary, execute
+
+INPUTS = [{"name": "q", "key": "q"}]
+OUTPUTS = [{"name": "answer", "type": "llm", "prompt": "Answer this: {q}"}]
+SCHEMA = {"q": "{q}", "answer": "{answer}"}
+
+
+class Trial:
+    """One question for each row, answered by the fake engine, or by an endpoint at `base_url`.
+
+    `keys` take the place of the configuration's, those of a mapping one by one.
+    """
+
+    def __init__(
+        self, folder: Path, rows: Iterable[Any] = (), base_url: str = "", **keys: Any
+    ) -> None:
+        self.folder = folder
+        self.source = folder / "in.jsonl"
+        self.config: dict[str, Any] = {
+            "source": {"path": str(self.source)},
+            "engine": {"backend": "fake"},
+            "inputs": INPUTS,
+            "outputs": OUTPUTS,
+            "output_schema": SCHEMA,
+            "sink": {"path": str(folder / "out.jsonl")},
+            "run": {"dir": str(folder / "run")},
+        }
+        if base_url:
+            self.config["engine"] = {"model_path": "m", "base_url": base_url, "max_in_flight": 16}
+        self.set(**keys)
+        if rows:
+            self.write(rows)
+
+    def set(self, **keys: Any) -> None:
+        for name, value in keys.items():
+            old = self.config.get(name)
+            merge = isinstance(old, Mapping) and isinstance(value, Mapping)
+            self.config[name] = {**old, **value} if merge and name != "output_schema" else value
+
+    # -- the source ------------------------------------------------------------------------------
+
+    def write(self, rows: Iterable[Any]) -> None:
+        self.source.write_bytes(lines(rows))
+
+    def append(self, rows: Iterable[Any]) -> None:
+        with self.source.open("ab") as file:
+            file.write(lines(rows))
+
+    # -- running ---------------------------------------------------------------------------------
+
+    def job(self) -> Job:
+        return prepare(loaded(self.config, {}))
+
+    def run(self, **options: Any) -> Summary:
+        return execute(self.job(), **options)
+
+    def retry(self, boundary: str = "") -> Summary:
+        """Try the failed records of one boundary again, or all of them."""
+        return execute(self.job(), wanted=lambda found, kind: boundary in ("", found))
+
+    def forget(self) -> None:
+        """Delete the run's folder and what was written."""
+        shutil.rmtree(self.run_dir, ignore_errors=True)
+        self.target.unlink(missing_ok=True)
+
+    # -- what came of it -------------------------------------------------------------------------
+
+    @property
+    def run_dir(self) -> Path:
+        return Path(self.config["run"]["dir"])
+
+    @property
+    def target(self) -> Path:
+        return Path(self.config["sink"]["path"])
+
+    def data(self) -> bytes:
+        return self.target.read_bytes()
+
+    def output(self) -> list[dict[str, Any]]:
+        return [orjson.loads(line) for line in self.data().splitlines()]
+
+    def failures(self) -> list[dict[str, Any]]:
+        """Every failed record, in the order of the blocks."""
+        files = sorted(self.run_dir.glob("blocks/*/failed.jsonl"))
+        return [orjson.loads(line) for file in files for line in file.read_bytes().splitlines()]
+
+
+def lines(rows: Iterable[Any]) -> bytes:
+    """Rows as JSON lines; bytes are a line as they are."""
+    return b"".join((row if isinstance(row, bytes) else orjson.dumps(row)) + b"\n" for row in rows)
+
+
+def questions(count: int, start: int = 0) -> list[dict[str, Any]]:
+    return [{"q": f"question {number}"} for number in range(start, start + count)]
