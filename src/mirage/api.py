@@ -1,20 +1,30 @@
-"""MIRAGE from Python: `load_config`, `run`, `preview`."""
+"""MIRAGE from Python: `load_config`, `run`, `retry`, `check`, `preview`.
+
+A run's folder remembers in `run.json` which configuration and which flags it was started with, so
+that `retry` needs nothing but the folder.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import orjson
+
+from mirage.atomic import write_bytes
 from mirage.config import Loaded, engine_flag, load_config, parse_config
-from mirage.errors import ConfigError, Mistake
-from mirage.job import Rows, prepare
+from mirage.config.environment import REDACTED
+from mirage.errors import ConfigError, Mistake, RunError
+from mirage.job import Job, Rows, prepare, run_dir
+from mirage.lock import owner_of
 from mirage.preview import Preview, glimpse
 from mirage.report import Progress
 from mirage.session import Summary, execute
 
-__all__ = ["Preview", "Summary", "flags", "load_config", "preview", "run"]
+__all__ = ["Preview", "Summary", "check", "flags", "load_config", "preview", "retry", "run"]
 
+NOTE = "run.json"
 Configuration = str | Path | Mapping[str, Any] | Loaded
 
 
@@ -40,7 +50,40 @@ def run(
     """
     overrides = flags(source=source, sink=sink, engine=engine, run_dir=run_dir, limit=limit)
     job = prepare(loaded(config, overrides), rows)
+    if rows is None:
+        remember(job)
     return execute(job, progress=progress, accept_changes=accept_changes)
+
+
+def retry(
+    run: str | Path, *, classes: Iterable[str] = (), progress: Progress | None = None
+) -> Summary:
+    """Try again what failed in a run, given its folder or its configuration.
+
+    `classes` choose among the failures: by boundary ("parse"), kind ("schema") or both
+    ("parse/schema"), whatever the case; all of them where none is given. Raises as `run` does.
+    """
+    words = frozenset(word.casefold() for word in classes)
+
+    def wanted(boundary: str, kind: str) -> bool:
+        names = {boundary, kind, f"{boundary}/{kind}"}
+        return not words or any(name.casefold() in words for name in names)
+
+    return execute(prepare(recall(Path(run))), progress=progress, wanted=wanted)
+
+
+def check(
+    config: Configuration,
+    *,
+    source: str | None = None,
+    sink: str | None = None,
+    engine: str | None = None,
+    run_dir: str | None = None,
+    limit: int | None = None,
+) -> Job:
+    """What `run` would do. Raises ConfigError with every mistake; nothing is loaded or written."""
+    overrides = flags(source=source, sink=sink, engine=engine, run_dir=run_dir, limit=limit)
+    return prepare(loaded(config, overrides))
 
 
 def preview(
@@ -57,14 +100,79 @@ def preview(
 
 
 def loaded(config: Configuration, overrides: Mapping[str, Any]) -> Loaded:
-    """A configuration in any of its forms, with the overrides merged in."""
-    import orjson
+    """A configuration in any of its forms, with the overrides merged in.
 
+    A file is known by its absolute path: its relative paths then mean the same from anywhere.
+    """
     if isinstance(config, Loaded):
         return config
     if isinstance(config, Mapping):
         return parse_config(orjson.dumps(config).decode(), overrides=overrides)
+    if isinstance(config, Path) or "\n" not in config:
+        config = Path(config).absolute()
     return load_config(config, overrides=overrides)
+
+
+def remember(job: Job) -> None:
+    """Note in the run's folder how it was started; secrets in flags are left out.
+
+    While another process owns the folder, its own note stands.
+    """
+    if not job.loaded.file or owner_of(job.folder.root):
+        return
+    note = {"config": str(Path(job.loaded.file).absolute()), "flags": flagged(job.loaded)}
+    write_bytes(job.folder.root / NOTE, orjson.dumps(note, option=orjson.OPT_INDENT_2))
+
+
+def flagged(loaded: Loaded) -> dict[str, Any]:
+    """What flags gave of a configuration, in its shape."""
+    given: dict[str, Any] = {}
+    for path in loaded.flagged:
+        value: Any = loaded.document
+        for step in path:
+            value = value[step]
+        if len(path) == 1:
+            given[str(path[0])] = value
+        else:
+            given.setdefault(str(path[0]), {})[path[-1]] = value
+    return given
+
+
+def recall(run: Path) -> Loaded:
+    """The configuration of a run, given its folder or the configuration's own file."""
+    if run.is_file():
+        alone = loaded(run, {})
+        noted = read_note(run_dir(alone))
+        if noted is None or noted["config"] != alone.file:
+            return alone
+        return loaded(Path(noted["config"]), recalled(noted["flags"]))
+    noted = read_note(run)
+    if noted is None:
+        message = f"not the folder of a run from the command line: it holds no {NOTE}"
+        raise ConfigError([Mistake("", message, str(run))])
+    overrides = recalled(noted["flags"])
+    return loaded(Path(noted["config"]), {**overrides, "run": {"dir": str(run.absolute())}})
+
+
+def read_note(folder: Path) -> dict[str, Any] | None:
+    try:
+        note: dict[str, Any] = orjson.loads((folder / NOTE).read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except orjson.JSONDecodeError as exc:
+        raise RunError(f"{folder / NOTE} is damaged: {exc}") from exc
+    return note
+
+
+def recalled(overrides: dict[str, Any]) -> dict[str, Any]:
+    """The flags, unless something secret was among them, which is never stored."""
+    if REDACTED in str(overrides):
+        message = (
+            "the run was started with a secret in a flag, which is not stored: put the engine into "
+            "the configuration, and the secret into an environment variable"
+        )
+        raise ConfigError([Mistake("", message)])
+    return overrides
 
 
 def flags(

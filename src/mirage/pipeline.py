@@ -163,7 +163,8 @@ class Pipeline:
                 entries = [unforeseen(owed, exc)]
             run.journal.settle(entries)
             run.owed -= 1
-            self.progress.count(entries[0].kind)
+            failures = (entry.detail["failure"] for entry in entries if entry.kind == FAILED)
+            self.progress.count(entries[0].kind, failures)
             self._judge(entries[0])
             if run.read and not run.owed:
                 finish(run)

@@ -37,13 +37,15 @@ class Call:
 class Preview:
     """One record's way: what it was, what was asked, and what became of it.
 
-    `problems` says why there is no row, or fewer than there could be.
+    `problems` says why there is no row, or fewer than there could be; `failed` whether any of them
+    is a failure.
     """
 
     record: Record
     calls: list[Call] = field(default_factory=list)
     rows: list[Mapping[str, Any]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    failed: bool = False
 
 
 class Listening:
@@ -87,9 +89,9 @@ def glimpse(job: Job, count: int) -> list[Preview]:
             entry = every[position, RECORD]
             base = job.plan.bases[0]
             preview.rows.extend(assembly.rows_of(preview.record, base, entry, every))
-            preview.problems.extend(
-                said for each in entries if each.position == position and (said := problem(each))
-            )
+            own = [each for each in entries if each.position == position]
+            preview.problems.extend(said for each in own if (said := problem(each)))
+            preview.failed = any("failure" in each.detail for each in own)
         journal.release()
     return previews
 

@@ -7,8 +7,7 @@ process's live view, which it renames into place as `progress.json` for others t
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,23 @@ import orjson
 from mirage.atomic import write_bytes
 from mirage.record import Completion
 
+LONGEST_EXAMPLE = 500
+
 
 def add(mine: Any, theirs: Any) -> None:
     """Add every field of a dataclass to the same field of another."""
     for each in fields(mine):
         setattr(mine, each.name, getattr(mine, each.name) + getattr(theirs, each.name))
+
+
+class Tally(dict[str, int]):
+    """Numbers by name; 0 for a name not seen. (`asdict` makes nonsense of a `Counter`.)"""
+
+    def __missing__(self, name: str) -> int:
+        return 0
+
+    def __add__(self, other: Mapping[str, int]) -> Tally:
+        return Tally({name: self[name] + other.get(name, 0) for name in {**self, **other}})
 
 
 @dataclass(slots=True)
@@ -40,8 +51,8 @@ class Counts:
     rows_written: int = 0
     rows_dropped: int = 0
     rows_failed: int = 0
-    failures: Counter[str] = field(default_factory=Counter)
-    drops: Counter[str] = field(default_factory=Counter)
+    failures: Tally = field(default_factory=Tally)
+    drops: Tally = field(default_factory=Tally)
 
     def add(self, other: Counts) -> None:
         add(self, other)
@@ -55,7 +66,7 @@ class Counts:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Counts:
-        counted = {name: Counter(data.get(name, {})) for name in ("failures", "drops")}
+        counted = {name: Tally(data.get(name, {})) for name in ("failures", "drops")}
         return cls(**{**data, **counted})
 
 
@@ -85,7 +96,10 @@ class Usage:
 
 @dataclass(slots=True)
 class Progress:
-    """A run as it goes. `total` is None until the whole source has been surveyed."""
+    """A run as it goes. `total` is None until the whole source has been surveyed.
+
+    `examples` holds the first message of each cause of failure, "boundary/kind".
+    """
 
     counts: Counts = field(default_factory=Counts)
     usage: Usage = field(default_factory=Usage)
@@ -98,6 +112,7 @@ class Progress:
     window: int = 0
     phase: str = "starting"
     started: float = field(default_factory=time.time)
+    examples: dict[str, str] = field(default_factory=dict)
 
     @property
     def settled(self) -> int:
@@ -116,12 +131,16 @@ class Progress:
             return None
         return (self.total - self.settled) / self.rate
 
-    def count(self, kind: str) -> None:
-        """One record has been settled, as `kind`."""
+    def count(self, kind: str, failures: Iterable[Mapping[str, Any]] = ()) -> None:
+        """One record has been settled, as `kind`; `failures` are its own, or its children's."""
         self.counts.read += 1
         self.counts.written += kind == "written"
         self.counts.dropped += kind == "dropped"
         self.counts.failed += kind in ("failed", "partial")
+        for failure in failures:
+            cause = f"{failure['boundary']}/{failure['kind']}"
+            self.counts.failures[cause] += 1
+            self.examples.setdefault(cause, str(failure["message"])[:LONGEST_EXAMPLE])
 
     def save(self, folder: Path) -> None:
         shown = asdict(self) | {"rate": self.rate, "seconds_left": self.seconds_left}
