@@ -201,21 +201,21 @@ class Pipeline:
 
     def _publish(self) -> None:
         """Make the dataset out of all parts; a part that does not fit the others is made again."""
-        work = self.work
-        if self.target.exists() and work.folder.published() == self._stamp():
+        work, blocks = self.work, self.work.folder.blocks()
+        parts = [work.folder.part(block.number, work.sink.suffix) for block in blocks]
+        for block, part in zip(blocks, parts, strict=True):
+            if not part.exists():
+                assemble(block, work)
+        stamp = partial(work.folder.stamp, work.plan.sink_fingerprint, parts)
+        if self.target.exists() and work.folder.published() == stamp():
             return
         self.progress.phase = "publishing"
-        blocks = work.folder.blocks()
-        parts = [work.folder.part(block.number, work.sink.suffix) for block in blocks]
         columns = work.sink.columns(parts)
         for block, part in zip(blocks, parts, strict=True):
             if not work.sink.fits(part, columns):
                 assemble(block, work, columns)
         work.sink.publish(parts, columns)
-        work.folder.set_published(self._stamp())
-
-    def _stamp(self) -> str:
-        return self.work.folder.stamp(self.work.plan.sink_fingerprint)
+        work.folder.set_published(stamp())
 
 
 def unforeseen(owed: Owed, exc: Exception) -> Entry:
