@@ -17,10 +17,11 @@ import shutil
 import sqlite3
 import tempfile
 import threading
-from collections import deque
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import orjson
@@ -84,13 +85,15 @@ class Job:
 
 
 class Writer:
-    """The journals' own thread. Each of its commits is a group: what came since the last one."""
+    """The journals' own thread. Each of its commits is a group: what came since the last one.
+
+    Jobs are handed over once per turn of the event loop, so that a busy loop pays once for many.
+    """
 
     def __init__(self) -> None:
-        self._jobs: deque[Job] = deque()
-        self._ready = threading.Condition()
+        self._turn: list[Job] = []
+        self._turns: SimpleQueue[list[Job] | None] = SimpleQueue()
         self._loop = asyncio.get_running_loop()
-        self._closing = False
         self._error: RunError | None = None
         self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
         self._thread.start()
@@ -115,9 +118,8 @@ class Writer:
 
     async def close(self) -> None:
         """Commit what is left and end the thread."""
-        with self._ready:
-            self._closing = True
-            self._ready.notify()
+        self._hand_over()
+        self._turns.put(None)
         await asyncio.to_thread(self._thread.join)
         if self._error:
             raise self._error
@@ -125,28 +127,38 @@ class Writer:
     def _put(self, job: Job) -> None:
         if self._error:
             raise self._error
-        with self._ready:
-            self._jobs.append(job)
-            if len(self._jobs) in (1, GROUP_ROWS):
-                self._ready.notify()
+        if not self._turn:
+            self._loop.call_soon(self._hand_over)
+        self._turn.append(job)
+
+    def _hand_over(self) -> None:
+        turn, self._turn = self._turn, []
+        if turn:
+            self._turns.put(turn)
 
     def _work(self) -> None:
-        while jobs := self._group():
+        more = True
+        while more:
+            jobs, more = self._group()
             try:
-                self._write(jobs)
+                if not self._error:
+                    self._write(jobs)
             except (sqlite3.Error, OSError) as exc:
                 self._error = RunError(f"the journal cannot be written: {exc}")
             self._loop.call_soon_threadsafe(self._tell, jobs)
-            if self._error:
-                return
 
-    def _group(self) -> list[Job]:
-        """What has come by now, or within GROUP_SECONDS of the first; empty at the end."""
-        with self._ready:
-            self._ready.wait_for(lambda: self._jobs or self._closing)
-            if not self._closing:
-                self._ready.wait_for(lambda: len(self._jobs) >= GROUP_ROWS, GROUP_SECONDS)
-            return [self._jobs.popleft() for _ in range(len(self._jobs))]
+    def _group(self) -> tuple[list[Job], bool]:
+        """What has come by now, or within GROUP_SECONDS of the first; and whether more may come."""
+        jobs: list[Job] = []
+        turn, until = self._turns.get(), time.monotonic() + GROUP_SECONDS
+        while turn is not None:
+            jobs += turn
+            wait = until - time.monotonic() if len(jobs) < GROUP_ROWS else 0
+            try:
+                turn = self._turns.get(timeout=wait) if wait > 0 else self._turns.get_nowait()
+            except Empty:
+                return jobs, True
+        return jobs, False
 
     @staticmethod
     def _write(jobs: list[Job]) -> None:
@@ -163,7 +175,7 @@ class Writer:
                 job.answer = job.ask()
 
     def _tell(self, jobs: list[Job]) -> None:
-        for job in [*jobs, *self._jobs] if self._error else jobs:
+        for job in jobs:
             if job.done is None or job.done.done():
                 continue
             if self._error:

@@ -6,8 +6,8 @@ Pillow is loaded only where a copy has to be made.
 """
 
 from mirage.media.guard import Size, guard
-from mirage.media.locate import file_state, locate
+from mirage.media.locate import file_state, locate, recognise
 from mirage.media.picture import picture
 from mirage.media.sniff import extension, sniff
 
-__all__ = ["Size", "extension", "file_state", "guard", "locate", "picture", "sniff"]
+__all__ = ["Size", "extension", "file_state", "guard", "locate", "picture", "recognise", "sniff"]

@@ -25,6 +25,7 @@ from mirage.record import Image
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|file:", re.IGNORECASE)
 PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
 TIFF_MODES = frozenset({"CMYK", "LAB", "PA", "I", "F", "I;16L", "I;16B"})
+PLAIN = (str, int, float, type(None))
 SHOWN = 120
 
 
@@ -41,6 +42,25 @@ def locate(value: Any, base: Path | None) -> Image | tuple[Image, ...] | None:
     if isinstance(value, list | tuple):
         return tuple(one(item, base) for item in value)
     return one(value, base)
+
+
+def recognise(value: Any) -> Any:
+    """The same value with an `Image` in place of all that holds an image's bytes, however deep.
+
+    These are bytes, structs of `datasets` and PIL images, in rows whose images nobody declared:
+    they too reach the output unchanged. Paths stay what they are, text.
+    """
+    if isinstance(value, PLAIN):
+        return value
+    if isinstance(value, list | tuple):
+        return [recognise(item) for item in value]
+    if isinstance(value, dict):
+        if value.keys() <= {"bytes", "path"} and isinstance(value.get("bytes"), bytes):
+            return one(value, None)
+        return {key: recognise(item) for key, item in value.items()}
+    pillow = sys.modules.get("PIL.Image")
+    is_image = isinstance(value, bytes) or (pillow and isinstance(value, pillow.Image))
+    return one(value, None) if is_image else value
 
 
 def one(value: Any, base: Path | None) -> Image:

@@ -6,10 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import json_repair
 import orjson
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import best_match
 
 from mirage.errors import ParseError
 from mirage.record import Completion
@@ -43,12 +40,16 @@ class JSONReply:
     """
 
     def __init__(self, schema: Mapping[str, Any], *, many: bool = False) -> None:
+        from jsonschema import Draft202012Validator
+
         self.schema = schema
         self.many = many
         self._validator = Draft202012Validator(dict(schema))
 
     def parse(self, text: str) -> Any:
         """The value. Raises ParseError, with the text, where none can be had."""
+        from jsonschema.exceptions import best_match
+
         value = self._object(text)
         problem = best_match(self._validator.iter_errors(value))
         if problem is not None:
@@ -69,6 +70,8 @@ class JSONReply:
         try:
             return orjson.loads(text.strip())
         except orjson.JSONDecodeError as exc:
+            import json_repair
+
             repaired = json_repair.loads(text)
             if not isinstance(repaired, dict):
                 raise ParseError("json", f"not JSON: {exc}", raw=text) from exc

@@ -14,12 +14,14 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
-from pebble import ProcessExpired, ProcessPool
 
 from mirage.errors import StepError, boundary
+
+if TYPE_CHECKING:
+    from pebble import ProcessPool
 
 
 class Workers:
@@ -34,6 +36,8 @@ class Workers:
 
         Raises StepError: "timeout" (in seconds), "died", "exception", or "result" (not JSON).
         """
+        from pebble import ProcessExpired, ProcessPool
+
         if self._pool is None:
             self._pool = ProcessPool(
                 max_workers=os.cpu_count() or 1,
