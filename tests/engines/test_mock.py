@@ -155,3 +155,11 @@ def test_served_until_interrupted() -> None:
         server.send_signal(2)
         assert server.wait(5) == 0
         assert server.stderr.read() == ""
+
+
+def test_a_taken_port_is_an_error() -> None:
+    """Neither form waits for ever where it cannot listen."""
+    with running() as mock:
+        port = urlsplit(mock.base_url).port or 0
+        with pytest.raises(OSError), running(port=port):
+            pass

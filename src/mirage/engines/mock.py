@@ -23,10 +23,7 @@ from typing import Any
 import orjson
 
 from mirage.engines import chat, fake
-
-MAX_BODY = 256 << 20
-REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 413: "Too Large"}
-REASONS |= {411: "Length Required", 429: "Too Many Requests", 500: "Internal Server Error"}
+from mirage.engines.mock_http import Connection, Reply, error
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +67,6 @@ class Stats:
         return {**shown, "distinct": len(asked), "repeated": sum(n > 1 for n in asked)}
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    status: int
-    body: bytes
-    headers: str = ""
-
-
 class MockServer:
     """Behaviour and counters, shared by all connections."""
 
@@ -85,6 +75,16 @@ class MockServer:
         self.stats = Stats()
         self.base_url = ""
 
+    def connected(self) -> None:
+        self.stats.connections += 1
+
+    def entered(self) -> None:
+        self.stats.in_flight += 1
+        self.stats.max_in_flight = max(self.stats.max_in_flight, self.stats.in_flight)
+
+    def left(self) -> None:
+        self.stats.in_flight -= 1
+
     def get(self, path: str) -> Reply:
         route, _, query = path.partition("?")
         if route == "/stats":
@@ -92,14 +92,14 @@ class MockServer:
             return Reply(200, orjson.dumps({**self.stats.counters(), **prompts}))
         if route.endswith("/models"):
             return Reply(200, b'{"object":"list","data":[{"id":"fake","object":"model"}]}')
-        return _error(404, f"no {route} here")
+        return error(404, f"no {route} here")
 
     def chat(self, body: bytes, key: str) -> tuple[Reply | None, float]:
         """The reply to one call, None for never, and the seconds to wait before it is sent."""
         will, stats = self.behaviour, self.stats
         if will.api_key is not None and key != f"Bearer {will.api_key}":
             stats.refused += 1
-            return _error(401, f"Incorrect API key provided: {key.removeprefix('Bearer ')}"), 0.0
+            return error(401, f"Incorrect API key provided: {key.removeprefix('Bearer ')}"), 0.0
         stats.calls += 1
         name = hashlib.blake2b(body, digest_size=8).hexdigest()
         counts = stats.prompts.setdefault(name, [0, 0])
@@ -111,9 +111,9 @@ class MockServer:
             return None, 0.0
         if fault == "429":
             header = f"Retry-After: {will.retry_after:g}\r\n" if will.retry_after else ""
-            return _error(429, "Rate limit reached", "rate_limit_exceeded", header), wait
+            return error(429, "Rate limit reached", "rate_limit_exceeded", header), wait
         if fault == "500":
-            return _error(500, "The server had an error"), wait
+            return error(500, "The server had an error"), wait
         reply = self._answer(body, rng, cut=fault == "malformed")
         if fault == "malformed_body":
             return Reply(200, reply.body[: len(reply.body) * 2 // 3]), wait
@@ -145,7 +145,7 @@ class MockServer:
             draw = str(rng.random()) if self.behaviour.random else ""
             draw = draw or fake.draw_of(call, call.get("seed"))
         except (ValueError, LookupError, TypeError, AttributeError) as exc:
-            return _error(400, f"bad request: {type(exc).__name__}: {exc}")
+            return error(400, f"bad request: {type(exc).__name__}: {exc}")
         schema = None if self.behaviour.ignore_schema else wanted
         text = fake.answer(messages, schema, fake.digest_of(messages, draw))
         text = text[: len(text) // 2] if cut else text
@@ -155,100 +155,6 @@ class MockServer:
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         reply = {"id": "fake", "object": "chat.completion", "model": call.get("model")}
         return Reply(200, orjson.dumps({**reply, "choices": [choice], "usage": usage}))
-
-
-def _error(status: int, message: str, code: str = "", headers: str = "") -> Reply:
-    return Reply(status, orjson.dumps({"error": {"message": message, "code": code}}), headers)
-
-
-class Connection(asyncio.Protocol):
-    """One keep-alive connection: requests are answered one after the other."""
-
-    def __init__(self, server: MockServer) -> None:
-        self._server = server
-        self._buffer = bytearray()
-        self._transport: asyncio.Transport | None = None
-        self._waiting: asyncio.TimerHandle | None = None
-        self._busy = False
-        self._counted = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._server.stats.connections += 1
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
-        if self._waiting is not None:
-            self._waiting.cancel()
-        self._leave()
-
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        if not self._busy:
-            self._next()
-
-    def _next(self) -> None:
-        """Take the next whole request out of the buffer, where there is one."""
-        end = self._buffer.find(b"\r\n\r\n")
-        if end < 0:
-            return
-        first, *lines = self._buffer[:end].decode("latin-1").split("\r\n")
-        fields = (line.partition(":") for line in lines)
-        headers = {name.lower(): value.strip() for name, _, value in fields}
-        method, path = (*first.split(" "), "", "")[:2]
-        length = int(headers.get("content-length", "0") or 0)
-        if method == "POST" and "content-length" not in headers:
-            return self._refuse(_error(411, "Content-Length is missing"))
-        if length > MAX_BODY:
-            return self._refuse(_error(413, "too large"))
-        if len(self._buffer) < end + 4 + length:
-            if headers.get("expect") and self._transport and len(self._buffer) == end + 4:
-                self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            return None
-        body = bytes(memoryview(self._buffer)[end + 4 : end + 4 + length])
-        del self._buffer[: end + 4 + length]
-        if method == "POST" and path.partition("?")[0].endswith("/chat/completions"):
-            self._call(body, headers.get("authorization", ""))
-        else:
-            self._send(self._server.get(path) if method == "GET" else _error(404, "not here"))
-        return None
-
-    def _call(self, body: bytes, key: str) -> None:
-        stats = self._server.stats
-        stats.in_flight += 1
-        stats.max_in_flight = max(stats.max_in_flight, stats.in_flight)
-        self._busy = self._counted = True
-        reply, wait = self._server.chat(body, key)
-        if reply is not None and wait > 0:
-            loop = asyncio.get_running_loop()
-            self._waiting = loop.call_later(wait, self._send, reply)
-        elif reply is not None:
-            self._send(reply)
-
-    def _refuse(self, reply: Reply) -> None:
-        self._send(reply)
-        if self._transport is not None:
-            self._transport.close()
-
-    def _leave(self) -> None:
-        if self._counted:
-            self._counted = False
-            self._server.stats.in_flight -= 1
-
-    def _send(self, reply: Reply) -> None:
-        self._leave()
-        self._busy = False
-        if self._transport is None:
-            return
-        head = (
-            f"HTTP/1.1 {reply.status} {REASONS[reply.status]}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(reply.body)}\r\n"
-            f"{reply.headers}\r\n"
-        )
-        self._transport.write(head.encode() + reply.body)
-        if self._buffer:
-            self._next()
 
 
 async def _serve(server: MockServer, host: str, port: int, started: threading.Event) -> None:
@@ -281,21 +187,27 @@ def serve(behaviour: Behaviour, *, host: str = "127.0.0.1", port: int = 8080) ->
 
 @contextlib.contextmanager
 def running(behaviour: Behaviour | None = None, *, port: int = 0) -> Iterator[MockServer]:
-    """The server in a thread of this process, for as long as the block lasts."""
+    """The server in a thread of this process, for as long as the block lasts.
+
+    Raises OSError where the port is taken.
+    """
     server, started = MockServer(behaviour or Behaviour()), threading.Event()
     loop = asyncio.new_event_loop()
     task = loop.create_task(_serve(server, "127.0.0.1", port, started))
 
     def run() -> None:
-        with contextlib.suppress(asyncio.CancelledError):
-            loop.run_until_complete(task)
-        started.set()
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.close()
+        try:
+            loop.run_until_complete(asyncio.wait([task]))
+        finally:
+            started.set()
+            loop.close()
 
     thread = threading.Thread(target=run, name="mock-server", daemon=True)
     thread.start()
     started.wait()
+    if not server.base_url:
+        thread.join()
+        task.result()  # raises what kept it from listening
     try:
         yield server
     finally:
