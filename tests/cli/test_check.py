@@ -1,0 +1,100 @@
+"""`mirage check`, `mirage init` and `mirage schema`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from mirage.config import json_schema
+
+from .commands import document, mirage, project
+
+
+def test_check_says_what_would_run_and_runs_nothing(tmp_path: Path) -> None:
+    """Source, engine, inputs, outputs in running order, sink and run folder."""
+    config = project(tmp_path, more="  - {name: even, type: filter, keep: n % 2 == 0}\n")
+    result = mirage("check", config)
+    assert result.exit_code == 0
+    for said in ("rows.jsonl", "fake", "q = q", "1. a: a model answers", "2. even: keeps where n"):
+        assert said in result.stdout
+    assert result.stdout.splitlines()[-1] == f"next: mirage run {config}"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ask.yaml", "rows.jsonl"]
+
+
+def test_check_says_which_backend_was_inferred(tmp_path: Path) -> None:
+    """An address alone means an OpenAI-compatible endpoint; its password is not shown."""
+    where = "{base_url: 'http://me:secret@127.0.0.1:9/v1', model_path: m, headers: {X-Key: secret}}"
+    config = project(tmp_path, engine=where)
+    result = mirage("check", config)
+    assert "openai (inferred), m at http://***@127.0.0.1:9/v1" in result.stdout
+    found = document(mirage("check", config, "--json").stdout)
+    assert found["engines"]["default"]["inferred"] is True
+    assert "secret" not in result.output + str(found)
+
+
+def test_check_tells_all_mistakes_at_once(tmp_path: Path) -> None:
+    """On stderr, in the order of their lines; as JSON with their fields."""
+    config = project(tmp_path)
+    config.write_text(config.read_text().replace("key: n}", "kee: n}").replace("sink", "snik"))
+    result = mirage("check", config)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert [line.split(": ")[1] for line in result.stderr.splitlines()] == [
+        "inputs[1].key",
+        "inputs[1].kee",
+        "snik",
+    ]
+    found = document(mirage("check", config, "--json").stdout)
+    assert found["exit_code"] == 2
+    assert [mistake["line"] for mistake in found["mistakes"]] == [5, 5, 9]
+
+
+def test_the_schema_is_the_one_of_the_configuration() -> None:
+    """What is printed is JSON, and the schema itself."""
+    assert document(mirage("schema").stdout) == json_schema()
+
+
+def test_init_writes_a_configuration_that_checks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The starter is valid, knows its schema, and runs on rows of the shape that it describes."""
+    monkeypatch.chdir(tmp_path)
+    turns = '[{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]'
+    (tmp_path / "data.jsonl").write_text(f'{{"conversations": {turns}}}\n')
+    assert mirage("init").exit_code == 0
+    text = Path("mirage.yaml").read_text()
+    assert text.startswith("# yaml-language-server: $schema=mirage.schema.json")
+    assert document(Path("mirage.schema.json").read_text()) == json_schema()
+    assert mirage("check", "mirage.yaml").exit_code == 0
+    assert mirage("run", "mirage.yaml").exit_code == 0
+    assert Path("out/train.jsonl").exists()
+
+
+def test_the_starter_is_valid_with_all_that_it_comments_out(tmp_path: Path) -> None:
+    """Every key in its comments is one that the schema knows."""
+    from ruamel.yaml import YAML
+
+    mirage("init", tmp_path / "x.yaml")
+    lines = (tmp_path / "x.yaml").read_text().splitlines()
+    start = next(n for n, line in enumerate(lines) if line.startswith("source:"))
+    body = [
+        line.replace("# ", "", 1) if line.lstrip().startswith("# ") else line
+        for line in lines[start:]
+    ]
+    body = [line for line in body if "model_path: demo" not in line]
+    found = YAML(typ="safe", pure=True).load("\n".join(body))
+    jsonschema.validate(found, json_schema())
+    assert [output["name"] for output in found["outputs"]][1:] == ["verdict", "fitting"]
+
+
+def test_init_never_overwrites(tmp_path: Path) -> None:
+    """A file that is there stays as it is: exit code 2."""
+    there = tmp_path / "mirage.yaml"
+    there.write_text("mine")
+    for path in (there, tmp_path):
+        result = mirage("init", path, "--json")
+        assert result.exit_code == 2
+        assert "is there already" in document(result.stdout)["error"]
+    assert there.read_text() == "mine"
+    assert not (tmp_path / "mirage.schema.json").exists()
