@@ -81,10 +81,8 @@ class Assembly:
             self.counts.rows_dropped += not many and entry.kind == DROPPED
             self.counts.rows_failed += not many and entry.kind == FAILED
             self._explain(record.place, entry)
-            return
-        children = range(entry.detail["children"]) if many else (RECORD,)
         values: dict[str, Any] | None = None
-        for child in children:
+        for child in self._children(entry):
             own = entries[entry.position, child]
             self.counts.rows_made += 1
             if own.kind != WRITTEN:
@@ -105,6 +103,12 @@ class Assembly:
             self.owners.append(owner)
             self.counts.rows_written += 1
             yield row
+
+    def _children(self, entry: Entry) -> Iterable[int]:
+        """Whose rows an entry stands for: its children's, or where there is no `many` its own."""
+        if self.plan.many is not None:
+            return range(entry.detail.get("children", 0))
+        return (RECORD,) if entry.kind == WRITTEN else ()
 
     def _row(self, values: dict[str, Any], entry: Entry) -> Mapping[str, Any]:
         if self.plan.many is not None:
