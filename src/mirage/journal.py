@@ -40,11 +40,11 @@ SCHEMA = """
 CREATE TABLE calls (id INTEGER PRIMARY KEY, key BLOB, text TEXT, finish TEXT,
     prompt_tokens INTEGER, completion_tokens INTEGER, seconds REAL, attempts INTEGER);
 CREATE TABLE entries (id INTEGER PRIMARY KEY, position INTEGER, child INTEGER, kind TEXT,
-    digest BLOB, fingerprint BLOB, trail BLOB, ask INTEGER, detail BLOB);
+    digest BLOB, fingerprint BLOB, trail BLOB, detail BLOB);
 """
 ADD_CALL = "INSERT INTO calls VALUES (?,?,?,?,?,?,?,?)"
-ADD_ENTRY = """INSERT INTO entries (position, child, kind, digest, fingerprint, trail, ask, detail)
-    VALUES (?,?,?,?,?,?,?,?)"""
+ADD_ENTRY = """INSERT INTO entries (position, child, kind, digest, fingerprint, trail, detail)
+    VALUES (?,?,?,?,?,?,?)"""
 COLUMNS = "text, finish, prompt_tokens, completion_tokens, seconds, attempts"
 TEXTS = "SELECT id, text FROM calls WHERE id >= ? AND id < ?"
 CALL = f"SELECT {COLUMNS} FROM calls WHERE id = ?"
@@ -59,8 +59,8 @@ class Entry:
     """What became of a record, or of one child of it (`child` from 0; RECORD for itself).
 
     `trail` holds the keys of the answers that were accepted, 16 bytes each, in the order of the
-    plan's steps; `detail` says the rest: how many `children` a record has, its image `files`, the
-    `reason` of a drop, the fields of a `failure`.
+    plan's steps; `detail` says the rest: how many `children` a record has, its image `files`, how
+    often steps were asked again (`asks`), the `reason` of a drop, the fields of a `failure`.
     """
 
     position: int
@@ -68,8 +68,11 @@ class Entry:
     kind: str
     digest: bytes
     trail: bytes = b""
-    ask: int = 0
     detail: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def asks(self) -> Mapping[str, int]:
+        return self.detail.get("asks", {})
 
 
 @dataclass(slots=True)
@@ -245,13 +248,13 @@ class Journal:
 
         Entries come in the order they were written.
         """
-        query = f"""SELECT position, child, kind, digest, trail, ask, detail FROM entries
+        query = f"""SELECT position, child, kind, digest, trail, detail FROM entries
             WHERE fingerprint = x'{self.fingerprint.hex()}' ORDER BY id"""
         for attempt in range(len(self._earlier)):
             for *columns, detail in self._rows(attempt, query):
-                position, child, kind, digest, trail, ask = columns
+                position, child, kind, digest, trail = columns
                 known = orjson.loads(detail) if detail else {}
-                yield Entry(position, child, kind, digest, trail, ask, known)
+                yield Entry(position, child, kind, digest, trail, known)
 
     @property
     def attempts(self) -> int:
@@ -289,7 +292,7 @@ class Journal:
 
     def _row(self, e: Entry) -> tuple[Any, ...]:
         detail = orjson.dumps(e.detail) if e.detail else None
-        return (e.position, e.child, e.kind, e.digest, self.fingerprint, e.trail, e.ask, detail)
+        return (e.position, e.child, e.kind, e.digest, self.fingerprint, e.trail, detail)
 
     def knows(self, key: bytes) -> bool:
         return key in self._known

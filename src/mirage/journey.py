@@ -7,15 +7,16 @@ goes on.
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from mirage.errors import Drop, RecordError, RunError
+from mirage.errors import Drop, MirageError, RecordError, RunError
 from mirage.inputs import bind, images_in
 from mirage.journal import DROPPED, FAILED, PARTIAL, RECORD, WRITTEN, Carried, Entry
 from mirage.media import file_state
-from mirage.owed import BlockRun, Owed
+from mirage.owed import BlockRun, Owed, once_more
 from mirage.plan import Plan
 from mirage.record import Abilities, Completion, Engine, Failed, Request
 from mirage.report import Progress
@@ -62,7 +63,7 @@ class Journey:
     run: BlockRun
     place: str
     child: int
-    ask: int
+    asks: Mapping[str, int]
     values: dict[str, Any]
     accepted: dict[str, bytes] = field(default_factory=dict)
 
@@ -127,19 +128,25 @@ class Journey:
         return b"".join(self.accepted[step.name] for step in steps if step.journalled)
 
     async def _graph(self, steps: Sequence[Step]) -> None:
-        tasks: dict[str, asyncio.Task[None]] = {}
+        """A step that fails leaves those that do not need it to finish: they may be paid for."""
+        tasks: dict[str, asyncio.Task[RecordError | Drop | None]] = {}
 
-        async def run(step: Step) -> None:
+        async def run(step: Step) -> RecordError | Drop | None:
             for name in self.crew.plan.graph.after[step.name]:
-                if name in tasks:
-                    await tasks[name]
-            await self._step(step)
+                if name in tasks and (end := await tasks[name]) is not None:
+                    return end
+            try:
+                await self._step(step)
+            except (RecordError, Drop) as end:
+                return end
+            return None
 
+        async with asyncio.TaskGroup() as group:
+            for step in steps:
+                tasks[step.name] = group.create_task(run(step))
         for step in steps:
-            tasks[step.name] = asyncio.create_task(run(step))
-        for result in await asyncio.gather(*tasks.values(), return_exceptions=True):
-            if isinstance(result, BaseException):
-                raise result
+            if (end := tasks[step.name].result()) is not None:
+                raise end
 
     async def _step(self, step: Step) -> None:
         try:
@@ -151,58 +158,75 @@ class Journey:
 
 async def travel(owed: Owed, crew: Crew) -> list[Entry]:
     """All that there is to journal about a record: its own entry first, then its children's."""
-    position, record = owed.position, owed.record
-    detail: dict[str, Any] = {}
+    record, many = owed.record, crew.plan.many
+    detail: dict[str, Any] = {"asks": owed.asks} if owed.asks else {}
+    entry = Entry(owed.position, RECORD, WRITTEN, record.digest, b"", detail)
     try:
         values = bind(crew.plan.inputs, record, owed.base)
         if files := [s for s in map(file_state, images_in(values)) if s is not None]:
             detail["files"] = files
-        trunk = Journey(crew, owed.run, record.place, RECORD, owed.ask, values)
-        trail = await trunk.take(crew.plan.graph.trunk)
-        if crew.plan.many is None:
+        trunk = Journey(crew, owed.run, record.place, RECORD, owed.asks, values)
+        entry = replace(entry, trail=await trunk.take(crew.plan.graph.trunk))
+        if many is None:
             crew.plan.tree.value(trunk.values)
-            return [Entry(position, RECORD, WRITTEN, record.digest, trail, owed.ask, detail)]
-        if not trunk.values[crew.plan.many]:
+            return [entry]
+        if not trunk.values[many]:
             raise Drop("empty list")
-        children = await asyncio.gather(
-            *(born(owed, trunk, child) for child in range(len(trunk.values[crew.plan.many])))
-        )
-    except (RecordError, Drop) as end:
-        return [ended(end, Entry(position, RECORD, "", record.digest, b"", owed.ask, detail))]
+        async with asyncio.TaskGroup() as group:
+            ways = (born(owed, trunk, child) for child in range(len(trunk.values[many])))
+            tasks = [group.create_task(way) for way in ways]
+    except Exception as end:  # noqa: BLE001 - a fault of ours costs one record, not the run
+        return [ended(end, entry)]
+    children = [task.result() for task in tasks]
     detail["children"] = len(children)
     fates = {child.kind for child in children}
     kind = PARTIAL if FAILED in fates else WRITTEN if WRITTEN in fates else DROPPED
     if kind == DROPPED:
         detail["reason"] = "every item was dropped"
-    return [Entry(position, RECORD, kind, record.digest, trail, owed.ask, detail), *children]
+    return [replace(entry, kind=kind), *children]
 
 
 async def born(owed: Owed, trunk: Journey, child: int) -> Entry:
     """The entry of one child: what it was settled as before, or what it becomes now."""
-    ask = 0
+    asks: Mapping[str, int] = {}
     before = owed.run.entries.get((owed.position, child)) if owed.again is not None else None
     if before is not None:
         if child not in (owed.again or ()):
             return before
-        ask = before.ask + 1
+        asks = once_more(before)
     many = trunk.crew.plan.many or ""
     values = trunk.values | {many: trunk.values[many][child]}
-    journey = Journey(trunk.crew, trunk.run, trunk.place, child, ask, values)
-    entry = Entry(owed.position, child, WRITTEN, owed.record.digest, b"", ask)
+    journey = Journey(trunk.crew, trunk.run, trunk.place, child, asks, values)
+    detail = {"asks": asks} if asks else {}
+    entry = Entry(owed.position, child, WRITTEN, owed.record.digest, b"", detail)
     try:
-        trail = await journey.take(trunk.crew.plan.graph.branch)
+        entry = replace(entry, trail=await journey.take(trunk.crew.plan.graph.branch))
         trunk.crew.plan.tree.value(journey.values)
-    except (RecordError, Drop) as end:
+    except Exception as end:  # noqa: BLE001 - nor a sibling
         return ended(end, entry)
-    return Entry(owed.position, child, WRITTEN, owed.record.digest, trail, ask)
+    return entry
 
 
-def ended(end: RecordError | Drop, entry: Entry) -> Entry:
-    """The same entry, dropped or failed."""
-    e = entry
-    if isinstance(end, Drop):
-        detail = {**e.detail, "reason": end.reason}
-        return Entry(e.position, e.child, DROPPED, e.digest, b"", e.ask, detail)
-    failed = Failed("", end.boundary, end.kind, end.message, end.raw, end.attempts, end.step)
+def ended(end: Exception, entry: Entry) -> Entry:
+    """The same entry, dropped or failed. Raises again what ends more than one record."""
+    match end:
+        case ExceptionGroup():  # of a task group, whose first error cancelled the others
+            return ended(end.exceptions[0], entry)
+        case Drop():
+            detail = {**entry.detail, "reason": end.reason}
+            return replace(entry, kind=DROPPED, trail=b"", detail=detail)
+        case RecordError(boundary=boundary, kind=kind, message=message):
+            failed = Failed("", boundary, kind, message, end.raw, end.attempts, end.step)
+        case MirageError():
+            raise end
+        case _:
+            name = type(end).__name__
+            failed = Failed("", "internal", name, f"{name}: {end} ({where(end)})")
     known = {name: value for name, value in asdict(failed).items() if value}
-    return Entry(e.position, e.child, FAILED, e.digest, b"", e.ask, {**e.detail, "failure": known})
+    return replace(entry, kind=FAILED, trail=b"", detail={**entry.detail, "failure": known})
+
+
+def where(error: Exception) -> str:
+    """File and line in which an error arose."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{last.filename.rpartition('/')[2]}:{last.lineno}"

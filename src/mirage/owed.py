@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -110,7 +110,7 @@ class BlockRun:
 
 @dataclass(frozen=True, slots=True)
 class Owed:
-    """A record to be settled, and how often it has been tried before (`ask`).
+    """A record to be settled, and how often its steps have been asked before (`asks`).
 
     Where only some of its children are to be tried again, `again` says which.
     """
@@ -119,7 +119,7 @@ class Owed:
     position: int
     record: Record
     base: Path | None
-    ask: int = 0
+    asks: Mapping[str, int] = field(default_factory=dict)
     again: frozenset[int] | None = None
 
 
@@ -214,13 +214,13 @@ class Reader:
         if entry is None or entry.digest != fresh.record.digest or not untouched(entry):
             return fresh
         if entry.kind == FAILED and self._wants(entry):
-            return replace(fresh, ask=entry.ask + 1)
+            return replace(fresh, asks=once_more(entry))
         if entry.kind == PARTIAL:
             children = range(entry.detail["children"])
             states = ((child, entries[fresh.position, child]) for child in children)
             again = {n for n, state in states if state.kind == FAILED and self._wants(state)}
             if again:
-                return replace(fresh, ask=entry.ask, again=frozenset(again))
+                return replace(fresh, asks=entry.asks, again=frozenset(again))
         return None
 
     def _wants(self, entry: Entry) -> bool:
@@ -231,6 +231,14 @@ class Reader:
     def _count(self, entry: Entry) -> None:
         self.progress.resumed += 1
         self.progress.count(entry.kind)
+
+
+def once_more(entry: Entry) -> Mapping[str, int]:
+    """How often each step has been asked when a failure is tried again: the step that failed is
+    asked anew, the answers before it are kept.
+    """
+    asks, step = entry.asks, entry.detail["failure"].get("step")
+    return {**asks, step: asks.get(step, 0) + 1} if step else asks
 
 
 def untouched(entry: Entry) -> bool:

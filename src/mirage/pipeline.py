@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -27,7 +26,7 @@ from typing import Any
 from mirage.assemble import Workplace, assemble
 from mirage.errors import MirageError, RunError, StoppedError
 from mirage.folder import PartNote
-from mirage.journal import FAILED, PARTIAL, RECORD, Entry, Writer
+from mirage.journal import FAILED, PARTIAL, Entry, Writer
 from mirage.journey import Crew, travel
 from mirage.owed import Batch, BlockRun, Owed, Reader, Survey, Wanted
 from mirage.report import Counts, Progress, Usage
@@ -155,12 +154,7 @@ class Pipeline:
             await self.crew.ready()
             run = owed.run
             self.open.add(run)
-            try:
-                entries = await travel(owed, self.crew)
-            except MirageError:
-                raise
-            except Exception as exc:  # noqa: BLE001 - a fault of ours costs one record, not the run
-                entries = [unforeseen(owed, exc)]
+            entries = await travel(owed, self.crew)
             run.journal.settle(entries)
             run.owed -= 1
             failures = (entry.detail["failure"] for entry in entries if entry.kind == FAILED)
@@ -216,15 +210,6 @@ class Pipeline:
                 assemble(block, work, columns)
         work.sink.publish(parts, columns)
         work.folder.set_published(stamp())
-
-
-def unforeseen(owed: Owed, exc: Exception) -> Entry:
-    """A record on whose way our own code broke, with the place where it did."""
-    last = traceback.extract_tb(exc.__traceback__)[-1]
-    message = f"{type(exc).__name__}: {exc} ({last.filename.rpartition('/')[2]}:{last.lineno})"
-    failure = {"boundary": "internal", "kind": type(exc).__name__, "message": message}
-    digest = owed.record.digest
-    return Entry(owed.position, RECORD, FAILED, digest, b"", owed.ask, {"failure": failure})
 
 
 def first(errors: BaseExceptionGroup[Any]) -> BaseException:

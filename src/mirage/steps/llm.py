@@ -77,7 +77,7 @@ class LLMStep:
             sampling=self.sampling,
             schema=self._schema(scope) if self.structured == "constrained" else None,
             draw="" if greedy else f"{self.seed}/{scope.place}/{scope.child}/{self.name}/0",
-            ask=scope.ask,
+            ask=scope.asks.get(self.name, 0),
         )
 
     def parse(self, completion: Completion) -> Any:

@@ -11,14 +11,14 @@ from mirage.record import Abilities, Completion, Request
 class Scope(Protocol):
     """One record, or one child of it, on its way: its values so far, and what a step may ask for.
 
-    `child` counts from 0 and is -1 for the record itself; `ask` counts how often it has been
-    retried. Everything that costs something goes through here, so that it is journalled.
+    `child` counts from 0 and is -1 for the record itself; `asks` counts, by step, how often it has
+    been retried. Everything that costs something goes through here, so that it is journalled.
     """
 
     values: dict[str, Any]
     place: str
     child: int
-    ask: int
+    asks: Mapping[str, int]
 
     def abilities(self, engine: str) -> Abilities: ...
 
