@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import orjson
 
 from mirage.api import loaded
 from mirage.job import Job, prepare
+from mirage.record import Engine
 from mirage.session import Summary, execute
 
 INPUTS = [{"name": "q", "key": "q"}]
@@ -19,15 +21,17 @@ SCHEMA = {"q": "{q}", "answer": "{answer}"}
 
 
 class Trial:
-    """One question for each row, answered by the fake engine, or by an endpoint at `base_url`.
+    """One question for each row, answered by the fake engine, or by an endpoint (its URL), or by
+    an engine as it is.
 
     `keys` take the place of the configuration's, those of a mapping one by one.
     """
 
     def __init__(
-        self, folder: Path, rows: Iterable[Any] = (), base_url: str = "", **keys: Any
+        self, folder: Path, rows: Iterable[Any] = (), via: str | Engine = "", **keys: Any
     ) -> None:
         self.folder = folder
+        self.engine = None if isinstance(via, str) else via
         self.source = folder / "in.jsonl"
         self.config: dict[str, Any] = {
             "source": {"path": str(self.source)},
@@ -38,8 +42,8 @@ class Trial:
             "sink": {"path": str(folder / "out.jsonl")},
             "run": {"dir": str(folder / "run")},
         }
-        if base_url:
-            self.config["engine"] = {"model_path": "m", "base_url": base_url, "max_in_flight": 16}
+        if isinstance(via, str) and via:
+            self.config["engine"] = {"model_path": "m", "base_url": via, "max_in_flight": 16}
         self.set(**keys)
         if rows:
             self.write(rows)
@@ -47,8 +51,9 @@ class Trial:
     def set(self, **keys: Any) -> None:
         for name, value in keys.items():
             old = self.config.get(name)
-            merge = isinstance(old, Mapping) and isinstance(value, Mapping)
-            self.config[name] = {**old, **value} if merge and name != "output_schema" else value
+            if isinstance(old, dict) and isinstance(value, Mapping) and name != "output_schema":
+                value = {**old, **value}
+            self.config[name] = value
 
     # -- the source ------------------------------------------------------------------------------
 
@@ -62,7 +67,10 @@ class Trial:
     # -- running ---------------------------------------------------------------------------------
 
     def job(self) -> Job:
-        return prepare(loaded(self.config, {}))
+        job = prepare(loaded(self.config, {}))
+        if self.engine is None:
+            return job
+        return replace(job, engines=dict.fromkeys(job.engines, self.engine))
 
     def run(self, **options: Any) -> Summary:
         return execute(self.job(), **options)
