@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mirage.errors import MediaError, SelectError
-from mirage.media import locate, recognise
+from mirage.media import locate
 from mirage.record import Image, Record
 from mirage.select import MISSING, Selector
 
@@ -35,7 +35,7 @@ class Input:
                 raise SelectError("missing", f"input '{self.name}': the row has no '{self.key}'")
             value = None
         if not self.image:
-            return recognise(value)
+            return value
         if value is None and self.required:
             raise MediaError("null", f"input '{self.name}': '{self.key}' is null, not an image")
         return locate(value, self.base or base)

@@ -191,3 +191,14 @@ def test_same_bytes_each_time(tmp_path: Path) -> None:
         publish(sink(tmp_path, f"{name}/x.jsonl"), tmp_path / name / "work", rows[:5], rows[5:])
     one, two = files(tmp_path / "one"), files(tmp_path / "two")
     assert one == two and len(one) > 2
+
+
+def test_images_that_nobody_declared_are_written_to_files_too(tmp_path: Path) -> None:
+    """Bytes and structs in undeclared values become files with the same bytes; text stays text."""
+    png = b"\x89PNG\r\n\x1a\n" + b"\0" * 40
+    row = {"modalities": [{"bytes": png, "path": "a.png"}, png], "text": "a.png"}
+    part = tmp_path / "part.jsonl"
+    report = sink(tmp_path, "out.jsonl").write(part, [row])
+    written = json.loads(part.read_bytes())
+    assert report.rows == 1 and written["text"] == "a.png"
+    assert [(tmp_path / name).read_bytes() for name in written["modalities"]] == [png, png]

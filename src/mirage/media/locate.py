@@ -20,12 +20,12 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from mirage.errors import MediaError, boundary
+from mirage.media.sniff import sniff
 from mirage.record import Image
 
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|file:", re.IGNORECASE)
 PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
 TIFF_MODES = frozenset({"CMYK", "LAB", "PA", "I", "F", "I;16L", "I;16B"})
-PLAIN = (str, int, float, type(None))
 SHOWN = 120
 
 
@@ -47,20 +47,23 @@ def locate(value: Any, base: Path | None) -> Image | tuple[Image, ...] | None:
 def recognise(value: Any) -> Any:
     """The same value with an `Image` in place of all that holds an image's bytes, however deep.
 
-    These are bytes, structs of `datasets` and PIL images, in rows whose images nobody declared:
-    they too reach the output unchanged. Paths stay what they are, text.
+    These are bytes of a known kind, structs of `datasets` and PIL images, in rows whose images
+    nobody declared: they too reach the output unchanged. Paths stay what they are, text.
     """
-    if isinstance(value, PLAIN):
-        return value
     if isinstance(value, list | tuple):
         return [recognise(item) for item in value]
     if isinstance(value, dict):
         if value.keys() <= {"bytes", "path"} and isinstance(value.get("bytes"), bytes):
             return one(value, None)
         return {key: recognise(item) for key, item in value.items()}
+    if isinstance(value, bytes):
+        try:
+            sniff(value)
+        except MediaError:
+            return value
+        return one(value, None)
     pillow = sys.modules.get("PIL.Image")
-    is_image = isinstance(value, bytes) or (pillow and isinstance(value, pillow.Image))
-    return one(value, None) if is_image else value
+    return one(value, None) if pillow and isinstance(value, pillow.Image) else value
 
 
 def one(value: Any, base: Path | None) -> Image:

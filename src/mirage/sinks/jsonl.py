@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from typing import Any
 import orjson
 
 from mirage import atomic
-from mirage.errors import SinkError
+from mirage.errors import MediaError, SinkError
+from mirage.media import recognise
 from mirage.record import Image, PartReport
 from mirage.sinks.dataset import new_file, new_folder
 from mirage.sinks.images import Gallery
@@ -37,7 +38,7 @@ class JsonlSink:
     def write(
         self, part: Path, rows: Iterable[Mapping[str, Any]], columns: Any | None = None
     ) -> PartReport:
-        """Write a part. Rejected: bytes outside images, NaN, integers beyond 64 bits, keys that
+        """Write a part. Rejected: bytes that are no image, NaN, integers beyond 64 bits, keys that
         are no strings, lone surrogates, and images that cannot be read.
         """
         rejected: list[tuple[int, SinkError]] = []
@@ -89,13 +90,23 @@ def line(row: Mapping[str, Any], gallery: Gallery) -> bytes:
 
     try:
         text = orjson.dumps(row, other, OPTIONS)
+    except TypeError:  # bytes of an image that nobody declared, or something that JSON has not
+        text = undeclared(row, other)
+    if b"null" in text and hides(row.values()):
+        raise SinkError("type", "JSON has no NaN and no infinity")
+    return text
+
+
+def undeclared(row: Mapping[str, Any], other: Callable[[Any], Any]) -> bytes:
+    """A row as one line, once more, with everything that holds an image's bytes recognised."""
+    try:
+        return orjson.dumps(recognise(dict(row)), other, OPTIONS)
+    except MediaError as exc:
+        raise SinkError("image", exc.message) from exc
     except TypeError as exc:
         if isinstance(exc.__cause__, SinkError):
             raise exc.__cause__ from None
         raise SinkError("type", str(exc)) from None
-    if b"null" in text and hides(row.values()):
-        raise SinkError("type", "JSON has no NaN and no infinity")
-    return text
 
 
 def hides(values: Iterable[Any]) -> bool:
