@@ -23,14 +23,14 @@ def under_way() -> Progress:
 
 
 def test_the_display_says_how_far_it_is_and_what_failed() -> None:
-    """Share, rate, time left, calls under way, tokens, failures by cause; in 60 columns."""
+    """Share, rate, time left, calls under way, failures by cause; in 60 columns."""
     out = io.StringIO()
     Console(file=out, width=60).print(live.picture(under_way()))
     told = out.getvalue()
     for said in ("50%", "100 of 200", "10.0 records/s", "10 s left", "7 in flight of 8"):
         assert said in told
     assert "2 parse/schema" in told
-    assert max(map(len, told.splitlines())) <= 60
+    assert max(map(len, told.splitlines())) < 60  # there is room for the echo of ^C
 
 
 def test_the_display_bears_a_run_that_knows_nothing_yet() -> None:

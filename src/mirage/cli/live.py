@@ -74,7 +74,8 @@ def picture(progress: Progress) -> RenderableType:
     facts.add_column(overflow="fold")
     for label, text in described(progress):
         facts.add_row(label, Text(text, style="yellow" if label == "failed" else ""))
-    return Padding(Group(Text(progress.phase, style="bold"), bar, facts), (0, 0, 0, 2))
+    lines = Group(Text(progress.phase, style="bold"), bar, facts)
+    return Padding(lines, (0, 0, 0, 2), expand=False)  # at full width, the echo of ^C would wrap
 
 
 def described(progress: Progress) -> list[tuple[str, str]]:

@@ -25,7 +25,7 @@ from mirage.cli.text import (
 )
 
 if TYPE_CHECKING:
-    from mirage.report import Progress
+    from mirage.report import Counts, Progress
     from mirage.session import Summary
 
 CAUSES = 8
@@ -132,27 +132,16 @@ def told(summary: Summary, progress: Progress, found: Mapping[str, str]) -> Iter
     """The summary, line by line."""
     counts, usage = summary.counts, summary.usage
     fresh = max(progress.settled - progress.resumed, 0)
-    speed = rate(fresh / summary.seconds) if fresh and summary.seconds else "nothing was owed"
+    speed = f", {rate(fresh / summary.seconds)}" if fresh and summary.seconds else ""
+    if not fresh and summary.state == "done":
+        speed = "; nothing was owed"
     reason = f": {short(summary.reason)}" if summary.state == "stopped" else ""
     colors = {"done": "green" if not counts.failed else "yellow", "interrupted": "yellow"}
     state = click.style(summary.state, fg=colors.get(summary.state, "red"), bold=True)
-    yield f"{state}{reason} after {duration(summary.seconds)}, {speed}"
+    yield f"{state}{reason} after {duration(summary.seconds)}{speed}"
     yield ""
-    parts = {"written": counts.written, "dropped": counts.dropped, "failed": counts.failed}
-    rest = ""
-    if summary.state != "done" and progress.total is not None:
-        rest = f"; {progress.total - counts.read:,} are still owed"
-    yield field("records", balance("read", counts.read, parts) + rest)
-    rows = {
-        "written": counts.rows_written,
-        "dropped": counts.rows_dropped,
-        "failed": counts.rows_failed,
-    }
-    if summary.state == "done" and (counts.rows_made, *rows.values()) != (
-        counts.read,
-        *parts.values(),
-    ):
-        yield field("rows", balance("made", counts.rows_made, rows))
+    owed = progress.total - counts.read if progress.total and summary.state != "done" else 0
+    yield from sums(counts, owed, rows=summary.state == "done")
     yield from causes("failed", counts.failures, found, "yellow")
     yield from causes("dropped", counts.drops, {}, None)
     yield field("calls", f"paid {usage.calls:,} + recalled {usage.recalled:,}")
@@ -165,6 +154,20 @@ def told(summary: Summary, progress: Progress, found: Mapping[str, str]) -> Iter
     if summary.state == "done":
         yield field("dataset", near(summary.target))
     yield field("run", near(summary.folder))
+
+
+def sums(counts: Counts, owed: int, *, rows: bool) -> Iterator[str]:
+    """What was read, and where it is now; of rows as well, where they are not as many."""
+    records = {"written": counts.written, "dropped": counts.dropped, "failed": counts.failed}
+    rest = f"; {owed:,} are still owed" if owed else ""
+    yield field("records", balance("read", counts.read, records) + rest)
+    made = {
+        "written": counts.rows_written,
+        "dropped": counts.rows_dropped,
+        "failed": counts.rows_failed,
+    }
+    if rows and (counts.rows_made != counts.read or made != records):
+        yield field("rows", balance("made", counts.rows_made, made))
 
 
 def causes(

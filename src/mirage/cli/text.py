@@ -106,7 +106,7 @@ def duration(seconds: float) -> str:
 
 def rate(per_second: float) -> str:
     """`12.3 records/s`, with about three digits."""
-    digits = 0 if per_second >= 100 else 1 if per_second >= 1 else 3
+    digits = 0 if per_second >= 100 or not per_second else 1 if per_second >= 1 else 3
     return f"{per_second:,.{digits}f} records/s"
 
 
