@@ -1,0 +1,58 @@
+# Everything runs in .venv, which `make setup` makes out of Python 3.11 (or newer) and pip alone.
+#
+#   make setup   the environment, with the embedded engine and what the checks need
+#   make demo    two runs on shipped data, with the shipped model
+#   make test    all tests
+#   make check   style, types and structure
+#   make bench   the figures of the README
+#   make clean   remove caches and what `make demo` wrote (.venv stays: make distclean)
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# The first of these that runs and is new enough; or: make setup PYTHON=/path/to/python
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3 python; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; \
+	done)
+
+# Commands start twice as fast from compiled files.
+unexport PYTHONDONTWRITEBYTECODE
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench clean distclean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+setup: $(READY)
+
+$(READY): pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make setup PYTHON=/path/to/python"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,llamacpp]'
+	$(BIN)/python -m compileall -q src
+	@touch $@
+
+# Exit code 3 is a run that is done and has failed records: the summary shows them.
+demo: setup
+	@$(BIN)/mirage demo || test $$? -eq 3
+
+test: setup
+	$(BIN)/python -m pytest -q
+
+check: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_structure.py
+
+bench: setup
+	bench/run
+
+clean:
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist demo-out
+	find src tests demo docs examples -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)
