@@ -49,6 +49,7 @@ class Assembly:
     counts: Counts = field(default_factory=Counts)
     owners: list[Owner] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
+    spoiled: set[int] = field(default_factory=set)
     watches: bool = False
 
     def rows(self) -> Iterator[Mapping[str, Any]]:
@@ -150,7 +151,8 @@ class Assembly:
     def _reject(self, owner: Owner, error: RecordError) -> None:
         """A row that could not be made, or does not fit the output: its record fails after all."""
         self.counts.rows_failed += 1
-        if owner.fate == WRITTEN and owner.position not in {r.position for r in self.rejected}:
+        if owner.fate == WRITTEN and owner.position not in self.spoiled:
+            self.spoiled.add(owner.position)
             self.counts.written -= 1
             self.counts.failed += 1
         rejected = Rejected(owner.position, owner.child, error.boundary, error.kind)
@@ -195,6 +197,7 @@ def assemble(block: Block, work: Workplace, columns: Any = None) -> PartNote:
             usage=usage(journal),
             rejected=assembly.rejected,
             watches=assembly.watches,
+            spoiled=len(assembly.spoiled),
         )
         folder.set_note(block.number, note)
         return note

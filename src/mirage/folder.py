@@ -52,7 +52,8 @@ class Rejected:
 class PartNote:
     """What `part.json` says of a part: what made it, and what became of the block's records.
 
-    `watches` says whether records of the block refer to image files.
+    `watches` says whether records of the block refer to image files, `spoiled` how many of them
+    were written but for a rejected row.
     """
 
     fingerprint: str
@@ -62,6 +63,7 @@ class PartNote:
     usage: Usage
     rejected: list[Rejected] = field(default_factory=list)
     watches: bool = False
+    spoiled: int = 0
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> PartNote:

@@ -26,7 +26,7 @@ from typing import Any
 from mirage.assemble import Workplace, assemble
 from mirage.errors import MirageError, RunError, StoppedError
 from mirage.folder import PartNote
-from mirage.journal import FAILED, PARTIAL, Entry, Writer
+from mirage.journal import FAILED, Writer
 from mirage.journey import Crew, travel
 from mirage.owed import Batch, BlockRun, Owed, Reader, Survey, Wanted
 from mirage.report import Counts, Progress, Usage
@@ -157,26 +157,19 @@ class Pipeline:
             entries = await travel(owed, self.crew)
             run.journal.settle(entries)
             run.owed -= 1
-            failures = (entry.detail["failure"] for entry in entries if entry.kind == FAILED)
+            failures = [entry.detail["failure"] for entry in entries if entry.kind == FAILED]
             self.progress.count(entries[0].kind, failures)
-            self._judge(entries[0])
+            if failures:
+                self._judge("{boundary}/{kind}: {message}".format(**failures[0]))
             if run.read and not run.owed:
                 finish(run)
 
-    def _judge(self, entry: Entry) -> None:
-        """Stop where there are more failures than the configuration allows."""
-        if entry.kind not in (FAILED, PARTIAL):
-            return
-        plan, counts = self.work.plan, self.progress.counts
-        if plan.on_error == "stop":
-            self.stop(f"a record failed, and `on_error` is stop: {entry.detail.get('failure')}")
-        limit = plan.max_failures
-        if isinstance(limit, float):
-            share = counts.failed / max(self.progress.settled, 1)
-            if share > limit and self.progress.settled >= SHARE_JUDGED_AFTER:
-                self.stop(f"{share:.1%} of the records failed; `max_failures` is {limit:.1%}")
-        elif limit is not None and counts.failed > limit:
-            self.stop(f"{counts.failed:,} records failed; `max_failures` is {limit:,}")
+    def _judge(self, failure: str) -> None:
+        """After a failure: stop where the configuration allows no more of them."""
+        if self.work.plan.on_error == "stop":
+            self.stop(f"a record failed, and `on_error` is stop: {' '.join(failure.split())}")
+        if reason := too_many(self.progress.counts, self.work.plan.max_failures):
+            self.stop(reason)
 
     # -- blocks ----------------------------------------------------------------------------------
 
@@ -188,8 +181,12 @@ class Pipeline:
     async def _assemble(self, run: BlockRun) -> None:
         await run.journal.close()
         async with self.assembling:
-            await asyncio.to_thread(assemble, run.block, self.work)
+            note = await asyncio.to_thread(assemble, run.block, self.work)
         self.progress.blocks_done += 1
+        if note.rejected:
+            self.progress.counts.written -= note.spoiled
+            self.progress.counts.failed += note.spoiled
+            self._judge(f"{note.rejected[0].boundary}/{note.rejected[0].kind}")
 
     # -- the dataset -----------------------------------------------------------------------------
 
@@ -208,8 +205,22 @@ class Pipeline:
         for block, part in zip(blocks, parts, strict=True):
             if not work.sink.fits(part, columns):
                 assemble(block, work, columns)
+        if reason := too_many(totals(work.folder.notes())[0], work.plan.max_failures):
+            raise StoppedError(reason)
         work.sink.publish(parts, columns)
         work.folder.set_published(stamp())
+
+
+def too_many(counts: Counts, limit: float | int | None) -> str:
+    """Why the failures are more than `max_failures` allows; empty where they are not."""
+    settled = counts.written + counts.dropped + counts.failed
+    if isinstance(limit, float):
+        if settled >= SHARE_JUDGED_AFTER and counts.failed > limit * settled:
+            share = counts.failed / settled
+            return f"{share:.1%} of the records failed; `max_failures` is {limit:.1%}"
+    elif limit is not None and counts.failed > limit:
+        return f"{counts.failed:,} records failed; `max_failures` is {limit:,}"
+    return ""
 
 
 def first(errors: BaseExceptionGroup[Any]) -> BaseException:
