@@ -84,12 +84,12 @@ def parquet(folder: Path, images: list[Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("shape", ["bytes", "struct", "list"])
 def test_bytes_out_of_parquet(tmp_path: Path, sink: str, shape: str) -> None:
     """Bytes, structs of datasets and lists of them reach every sink unchanged."""
-    one = {
-        "bytes": lambda data: data,
-        "struct": lambda data: {"bytes": data, "path": "name.png"},
-        "list": lambda data: [{"bytes": data, "path": None}, {"bytes": PICTURES[0], "path": None}],
-    }[shape]
-    trial = trial_of(tmp_path, sink, source=parquet(tmp_path, [one(data) for data in PICTURES]))
+    given: dict[str, list[Any]] = {
+        "bytes": list(PICTURES),
+        "struct": [{"bytes": data, "path": "name.png"} for data in PICTURES],
+        "list": [[{"bytes": data, "path": None} for data in (d, PICTURES[0])] for d in PICTURES],
+    }
+    trial = trial_of(tmp_path, sink, source=parquet(tmp_path, given[shape]))
     assert trial.run().exit_code == 0
     found = [row["image"] for row in rows_of(trial)]
     if shape == "list":

@@ -1,0 +1,120 @@
+"""What stops a run, what does not, and what is kept."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from mirage.engines.mock import Behaviour, running
+
+from .engine import Scripted
+from .trial import Trial, questions
+
+
+def test_a_slow_call_delays_only_its_own_record(tmp_path: Path) -> None:
+    """While one call takes two seconds, records of other blocks, before and behind, go on."""
+    engine = Scripted(capacity=8)
+    engine.slow = {"Answer this: question 3": 2.0}
+    trial = Trial(tmp_path, questions(200), engine, run={"block_rows": 20})
+    began = time.monotonic()
+    trial.run()
+    assert time.monotonic() - began < 4
+    assert engine.order[-1] == "Answer this: question 3"
+    assert [row["q"] for row in trial.output()] == [row["q"] for row in questions(200)]
+
+
+def test_slow_calls_do_not_add_up(tmp_path: Path) -> None:
+    """One slow call in each block: they are waited for together."""
+    engine = Scripted(capacity=32)
+    engine.slow = {f"Answer this: question {number}": 1.0 for number in range(0, 400, 40)}
+    trial = Trial(tmp_path, questions(400), engine, run={"block_rows": 40})
+    began = time.monotonic()
+    trial.run()
+    assert time.monotonic() - began < 3
+
+
+def test_max_failures_as_a_count(tmp_path: Path) -> None:
+    """The run stops when more records have failed than are allowed; what is finished is kept."""
+    engine = Scripted({f"Answer this: question {n}": None for n in range(10, 100, 10)})
+    trial = Trial(tmp_path, questions(100), engine, run={"max_failures": 4})
+    summary = trial.run()
+    assert summary.exit_code == 4
+    assert "5 records failed" in summary.reason
+    assert not trial.target.exists()
+    assert 5 <= summary.counts.failed <= 9
+    asked = engine.asked.total()
+    assert asked < 100
+    trial.set(run={"max_failures": 9})
+    assert trial.run().exit_code == 3
+    assert max(engine.asked.values()) == 1
+    assert len(trial.output()) == 91
+
+
+def test_max_failures_as_a_share(tmp_path: Path) -> None:
+    """A share is judged after a hundred outcomes, over all of them."""
+    bad = {f"Answer this: question {number}": None for number in range(0, 1_000, 2)}
+    trial = Trial(tmp_path, questions(1_000), Scripted(bad), run={"max_failures": 0.4})
+    summary = trial.run()
+    assert summary.exit_code == 4
+    assert 100 <= summary.counts.read < 200
+    assert "%" in summary.reason
+    trial.set(run={"max_failures": 0.6})
+    assert trial.run().exit_code == 3
+    assert len(trial.output()) == 500
+
+
+def test_a_share_of_few_records(tmp_path: Path) -> None:
+    """Below a hundred outcomes a share stops nothing."""
+    bad = {f"Answer this: question {number}": None for number in range(50)}
+    trial = Trial(tmp_path, questions(60), Scripted(bad), run={"max_failures": 0.1})
+    assert trial.run().exit_code == 3
+
+
+def test_on_error_stop(tmp_path: Path) -> None:
+    """`on_error: stop` gives up at the first failed record, in one line that says why; running
+    again goes on with the others.
+    """
+    engine = Scripted({"Answer this: question 7": None})
+    trial = Trial(tmp_path, questions(300), engine, run={"on_error": "stop"})
+    summary = trial.run()
+    assert summary.exit_code == 4
+    assert "no answer to Answer this: question 7" in summary.reason
+    assert "\n" not in summary.reason
+    assert engine.asked.total() < 60
+    assert trial.run().exit_code == 3
+    assert max(engine.asked.values()) == 1
+    engine.answers.clear()
+    assert trial.retry().exit_code == 0
+
+
+def test_on_error_stop_with_children(tmp_path: Path) -> None:
+    """The reason names the failure of a child, too."""
+    item = {
+        "name": "item", "prompt": "List {q}", "output_type": "JSON", "many": True,
+        "output_schema": ["word"], "format_note": False,
+    }  # fmt: skip
+    said = {"name": "said", "prompt": "Say {item.word}"}
+    engine = Scripted({"List x": '{"items": [{"word": "good"}, {"word": "bad"}]}', "Say bad": None})
+    trial = Trial(tmp_path, [{"q": "x"}], engine, outputs=[item, said], run={"on_error": "stop"})
+    trial.set(output_schema={"said": "{said}"})
+    assert "no answer to Say bad" in trial.run().reason
+
+
+def test_what_a_part_cannot_hold_counts_too(tmp_path: Path) -> None:
+    """Rows that the output refuses are failures for `max_failures` and `on_error` as well."""
+    rows = [{"q": n if n % 2 else f"text {n}"} for n in range(40)]
+    trial = Trial(tmp_path, rows, Scripted(), sink={"path": str(tmp_path / "out.parquet")})
+    trial.set(run={"max_failures": 3})
+    summary = trial.run()
+    assert (summary.exit_code, trial.target.exists()) == (4, False)
+    trial.set(run={"max_failures": 20})
+    summary = trial.run()
+    assert (summary.exit_code, summary.counts.failed) == (3, 20)
+    assert summary.usage.calls == 0
+
+
+def test_a_run_waits_out_a_burst_of_429(tmp_path: Path) -> None:
+    """Nothing fails while the endpoint asks for patience."""
+    with running(Behaviour(share_429=0.1, retry_after=0.1)) as server:
+        trial = Trial(tmp_path, questions(60), server.base_url, engine={"retries": 20})
+        assert trial.run().exit_code == 0
