@@ -1,7 +1,8 @@
 """One process owns a run folder at a time: a lock file made with O_EXCL, kept alive by a heartbeat.
 
 A lock is stale when its process is gone (on this host) or its heartbeat has stopped (on another).
-A stale lock is renamed away before a new one is made, so that of two successors only one wins.
+Whoever removes a stale lock first claims the right to, with a file made likewise, so that nobody
+removes the lock of a faster successor.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import contextlib
 import os
 import socket
 import threading
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,17 +22,20 @@ from mirage.errors import LockedError
 
 HEARTBEAT_SECONDS = 5.0
 LEASE_SECONDS = 60.0
+CLAIM_SECONDS = 0.01
+DEAD = ("Z", "X", "x")
 
 
 def process_start(pid: int) -> int:
     """When a process of this host started, in clock ticks since boot; 0 where it is not running.
 
-    Field 22 of /proc/PID/stat (proc(5)); without /proc, 1 for any living process.
+    Field 22 of /proc/PID/stat (proc(5)), unless field 3 says that it is dead and only waits for
+    its parent; without /proc, 1 for any living process.
     """
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-        return int(stat.rpartition(")")[2].split()[19])
-    except FileNotFoundError:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return 0 if fields[0] in DEAD else int(fields[19])
+    except (FileNotFoundError, ProcessLookupError):
         if Path("/proc/self/stat").exists():
             return 0
     try:
@@ -47,6 +52,7 @@ class Lock:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "lock"
+        self._held = b""
         self._stop = threading.Event()
         self._beat = threading.Thread(target=self._heartbeat, name="heartbeat", daemon=True)
 
@@ -62,18 +68,24 @@ class Lock:
     ) -> None:
         self._stop.set()
         self._beat.join()
-        with contextlib.suppress(FileNotFoundError):
-            self.path.unlink()
+        with contextlib.suppress(OSError):
+            if self.path.read_bytes() == self._held:  # not a successor's, who found us asleep
+                self.path.unlink()
 
     def _acquire(self) -> bool:
         pid = os.getpid()
         owner = {"host": socket.gethostname(), "pid": pid, "started": process_start(pid)}
+        self._held = orjson.dumps(owner)
         try:
             file = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
         except FileExistsError:
             return False
-        with os.fdopen(file, "wb") as out:
-            out.write(orjson.dumps(owner))
+        try:
+            with os.fdopen(file, "wb") as out:
+                out.write(self._held)
+        except OSError:
+            self.path.unlink()
+            raise
         return True
 
     def _break_if_stale(self) -> None:
@@ -84,20 +96,32 @@ class Lock:
             return
         owner = read_owner(held)
         if owner.get("host") == socket.gethostname():
-            alive = process_start(owner["pid"]) == owner["started"]
-        else:
-            alive = age < LEASE_SECONDS
+            alive = process_start(owner.get("pid", 0)) == owner.get("started")
+        else:  # one who does not say who he is was killed before he could, or is about to
+            alive = age < (LEASE_SECONDS if owner else HEARTBEAT_SECONDS)
         if alive:
             raise LockedError(
                 f"{self.path.parent} is in use by {named(owner)} (heartbeat {age:.0f} s ago)"
             )
-        aside = self.path.with_name(f"lock.stale-{os.getpid()}")
-        with contextlib.suppress(FileNotFoundError):
-            self.path.rename(aside)
-            if aside.read_bytes() != held:  # a faster successor's: give it back
-                with contextlib.suppress(FileExistsError):
-                    os.link(aside, self.path)
-            aside.unlink()
+        self._remove(held)
+
+    def _remove(self, held: bytes) -> None:
+        """Remove the lock if it still says `held`; nothing happens while another is about to."""
+        claim = self.path.with_name("lock.stale")
+        try:
+            os.close(os.open(claim, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+        except FileExistsError:
+            time.sleep(CLAIM_SECONDS)
+            with contextlib.suppress(FileNotFoundError):
+                if self._now() - claim.stat().st_mtime > HEARTBEAT_SECONDS:  # it died over it
+                    claim.unlink()
+            return
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                if self.path.read_bytes() == held:
+                    self.path.unlink()
+        finally:
+            claim.unlink(missing_ok=True)
 
     def _now(self) -> float:
         """The file system's own time, so that two hosts' clocks need not agree."""
