@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import secrets
 import shutil
 import sys
 from collections.abc import Iterator
@@ -25,7 +24,7 @@ CHUNK = 1 << 20
 
 def beside(target: Path) -> Path:
     """A fresh name in the folder of `target`, so that a rename never crosses a file system."""
-    return target.parent / f".mirage-{secrets.token_hex(8)}.tmp"
+    return target.parent / f".mirage-{os.urandom(8).hex()}.tmp"
 
 
 def sync(path: Path) -> None:

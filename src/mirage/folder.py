@@ -191,6 +191,14 @@ class RunFolder:
     def set_published(self, stamp: str) -> None:
         write_bytes(self.root / "published", stamp.encode())
 
+    def probes(self) -> dict[str, bool]:
+        """What earlier processes found out about the engines."""
+        path = self.root / "probes.json"
+        return dict(orjson.loads(path.read_bytes())) if path.exists() else {}
+
+    def set_probes(self, probes: dict[str, bool]) -> None:
+        write_bytes(self.root / "probes.json", orjson.dumps(probes))
+
     # -- a source that has changed ---------------------------------------------------------------
 
     def start_over(self) -> None:

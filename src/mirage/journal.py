@@ -72,7 +72,8 @@ class Entry:
 
     @property
     def asks(self) -> Mapping[str, int]:
-        return self.detail.get("asks", {})
+        asks: Mapping[str, int] = self.detail.get("asks", {})
+        return asks
 
 
 @dataclass(slots=True)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from mirage.errors import Drop, MirageError, RecordError, RunError
+from mirage.errors import Drop, EngineError, MirageError, RecordError, RunError, StoppedError
 from mirage.inputs import bind, images_in
 from mirage.journal import DROPPED, FAILED, PARTIAL, RECORD, WRITTEN, Carried, Entry
 from mirage.media import file_state
@@ -23,12 +23,16 @@ from mirage.report import Progress
 from mirage.steps.step import Step
 from mirage.steps.workers import Workers
 
+HALTED = "halted"
+
 
 @dataclass(slots=True)
 class Crew:
     """What all records share on their way. Engines are started for the first record that is owed.
 
-    `carried` holds completions from before the source changed.
+    `carried` holds completions from before the source changed; `probes` what is known of engines
+    from before, whether a schema binds them, by name and model; `remember` stores that. While
+    `halting`, calls under way are finished and no other is made: such records stay owed.
     """
 
     plan: Plan
@@ -36,6 +40,10 @@ class Crew:
     workers: Workers
     progress: Progress
     carried: Carried | None = None
+    probes: dict[str, bool] = field(default_factory=dict)
+    remember: Callable[[dict[str, bool]], None] = lambda probes: None
+    warnings: list[str] = field(default_factory=list)
+    halting: bool = False
     _starting: asyncio.Task[None] | None = None
 
     async def ready(self) -> None:
@@ -47,12 +55,28 @@ class Crew:
         self._starting.result()
 
     async def _start(self) -> None:
-        for engine in self.engines.values():
+        for name, engine in self.engines.items():
             try:
                 await engine.start()
+                if name in self.plan.constrained:
+                    await self._probe(name, engine)
             except RecordError as error:
                 raise RunError(f"an engine cannot be started: {error}") from error
         self.progress.phase = "running"
+
+    async def _probe(self, name: str, engine: Engine) -> None:
+        """Find out once per run whether schemas bind: request keys must not change on resuming."""
+        probe = getattr(engine, "probe_schema", None)
+        if probe is None:
+            return
+        what = f"{name} {self.plan.engines[name].identity}"
+        self.probes[what] = await probe(self.probes.get(what))
+        self.remember(self.probes)
+        if not self.probes[what]:
+            self.warnings.append(
+                f"{self.plan.engines[name].identity} does not keep to JSON schemas: "
+                "answers are asked for in words, and checked here as ever"
+            )
 
 
 @dataclass(slots=True)
@@ -97,10 +121,15 @@ class Journey:
         """Pay for a completion. The call holds its place in the window until it is journalled."""
         progress = self.crew.progress
         async with engine.window:
+            if self.crew.halting:
+                raise EngineError(HALTED, "the run was stopped before this call")
             progress.in_flight += 1
             try:
                 completion = await engine.complete(request)
                 await self.run.journal.keep(request.key, completion)
+            except StoppedError:
+                self.crew.halting = True
+                raise
             finally:
                 progress.in_flight -= 1
         progress.usage.count(completion)
@@ -224,6 +253,11 @@ def ended(end: Exception, entry: Entry) -> Entry:
             failed = Failed("", "internal", name, f"{name}: {end} ({where(end)})")
     known = {name: value for name, value in asdict(failed).items() if value}
     return replace(entry, kind=FAILED, trail=b"", detail={**entry.detail, "failure": known})
+
+
+def halted(entries: Sequence[Entry]) -> bool:
+    """Whether a record was turned back on its way, by a run that is being stopped."""
+    return any(entry.detail.get("failure", {}).get("kind") == HALTED for entry in entries)
 
 
 def where(error: Exception) -> str:

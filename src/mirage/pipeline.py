@@ -27,7 +27,7 @@ from mirage.assemble import Workplace, assemble
 from mirage.errors import MirageError, RunError, StoppedError
 from mirage.folder import PartNote
 from mirage.journal import FAILED, Writer
-from mirage.journey import Crew, travel
+from mirage.journey import Crew, halted, travel
 from mirage.owed import Batch, BlockRun, Owed, Reader, Survey, Wanted
 from mirage.report import Counts, Progress, Usage
 
@@ -144,6 +144,7 @@ class Pipeline:
 
     def stop(self, reason: str) -> None:
         self.reason = self.reason or reason
+        self.crew.halting = True
         if self.feed is not None:
             self.feed.stop()
 
@@ -155,6 +156,8 @@ class Pipeline:
             run = owed.run
             self.open.add(run)
             entries = await travel(owed, self.crew)
+            if self.crew.halting and halted(entries):
+                continue
             run.journal.settle(entries)
             run.owed -= 1
             failures = [entry.detail["failure"] for entry in entries if entry.kind == FAILED]

@@ -23,6 +23,7 @@ from mirage.inputs import Input
 from mirage.outputs import DEFAULT_ENGINE, EngineSpec, Outputs, sampling
 from mirage.select import MISSING, compile_key
 from mirage.sources.blocks import BOUNDS, Bounds
+from mirage.steps.llm import LLMStep
 from mirage.steps.python import PythonStep
 from mirage.steps.step import Step
 from mirage.template import Tree
@@ -44,6 +45,7 @@ class Plan:
     tree: Tree
     bases: tuple[Path | None, ...]
     engines: Mapping[str, EngineSpec]
+    constrained: frozenset[str]
     declared: Mapping[str, str]
     fingerprint: bytes
     sink_fingerprint: str
@@ -68,7 +70,8 @@ def build(loaded: Loaded) -> Plan:
     if declared.mistakes or tree is None or graph is None:
         raise ConfigError(declared.mistakes)
     bases = tuple(declared.folder(source.image_base_path) for source in config.sources) or (None,)
-    used = {name for step in steps if (name := getattr(step, "engine", None))}
+    asked = [step for step in steps if isinstance(step, LLMStep)]
+    used = {step.engine for step in asked}
     return Plan(
         inputs=inputs,
         graph=graph,
@@ -76,6 +79,7 @@ def build(loaded: Loaded) -> Plan:
         tree=tree,
         bases=bases,
         engines={name: engines[name] for name in engines if name in used},
+        constrained=frozenset(step.engine for step in asked if step.constrains),
         declared=column_types(declared),
         fingerprint=fingerprint(declared, engines, steps),
         sink_fingerprint=digest(config.sink and config.sink.model_dump()).hex(),

@@ -122,7 +122,16 @@ class Session:
         began = time.monotonic()
         workers = Workers(self.job.loaded.folder.resolve())
         carried = Carried(path) if (path := self.job.folder.carried).exists() else None
-        crew = Crew(self.job.plan, self.job.engines, workers, self.progress, carried)
+        folder = self.job.folder
+        crew = Crew(
+            plan=self.job.plan,
+            engines=self.job.engines,
+            workers=workers,
+            progress=self.progress,
+            carried=carried,
+            probes=folder.probes(),
+            remember=folder.set_probes,
+        )
         pipeline = Pipeline(self.job.work, crew, self.job.target, self.wanted)
         state, reason = DONE, ""
         watch = asyncio.create_task(self._watch())
@@ -141,7 +150,9 @@ class Session:
                 await engine.close()
         if self.interrupted:
             state, reason = INTERRUPTED, "interrupted"
-        summary = self._summary(state, reason, time.monotonic() - began, pipeline.warnings)
+        summary = self._summary(
+            state, reason, time.monotonic() - began, [*crew.warnings, *pipeline.warnings]
+        )
         self.progress.phase = state
         self.progress.save(self.job.folder.root)
         if state == DONE:

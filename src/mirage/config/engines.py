@@ -80,16 +80,12 @@ def unserved(config: Config) -> list[tuple[Path, str]]:
 
 def _unserved_engine(place: Path, engine: EngineConfig) -> Iterator[tuple[Path, str]]:
     backend = backend_of(engine)
-    if backend not in SERVED:
-        key = ("backend",) if engine.backend else ()
-        how = "" if engine.backend else ", which follows from the other keys,"
-        message = (
-            f"the backend {backend}{how} {LATER}: serve the model with an OpenAI-compatible "
-            "endpoint and give its base_url"
-        )
-        yield (*place, *key), message
-    if isinstance(engine.base_url, list):
-        yield (*place, "base_url"), f"a list of endpoints {LATER}: give one"
-    for rate in ("rpm", "tpm"):
-        if getattr(engine, rate) is not None:
-            yield (*place, rate), f"{rate} {LATER}: the window adapts to 429 by itself"
+    if backend in SERVED:
+        return
+    key = ("backend",) if engine.backend else ()
+    how = "" if engine.backend else ", which follows from the other keys,"
+    message = (
+        f"the backend {backend}{how} {LATER}: serve the model with an OpenAI-compatible "
+        "endpoint and give its base_url"
+    )
+    yield (*place, *key), message

@@ -27,6 +27,8 @@ from mirage.record import Abilities, Completion, Message, Request, Window
 CAPACITY = 64
 REST_AFTER_FAULT = 5.0
 LIMITS = frozenset(f.name for f in fields(Abilities)) - {"media_types"}
+PROBES = 2
+REFUSED = frozenset({"http_400", "http_404", "http_422", "http_501"})
 PROBE = {
     "type": "object",
     "properties": {"zebra": {"type": "integer", "minimum": 0, "maximum": 9}},
@@ -85,22 +87,32 @@ class OpenAIEngine:
         call = partial(self._call, body)
         return await persist(call, self._window, self._config.retries, self._secrets)
 
-    async def probe_schema(self) -> bool:
+    async def probe_schema(self, known: bool | None = None) -> bool:
         """Whether a JSON schema binds the model here: several servers ignore it silently.
 
-        One small call, which asks for something else than the schema allows.
+        Small calls that ask for something else than the schema allows; none where the answer is
+        `known` from before. Raises EngineError where the endpoint does not answer at all.
         """
-        question = Message("user", ("Answer with the single word: yes",))
-        request = Request(self._model or "", (question,), schema=PROBE)
-        try:
-            async with self.window:
-                text = (await self.complete(request)).text
-            answer = orjson.loads(text)
-        except (EngineError, orjson.JSONDecodeError):
-            answer = None
-        bites = isinstance(answer, dict) and list(answer) == ["zebra"]
+        bites = await self._schema_bites() if known is None else known
         self.abilities = replace(self.abilities, schema=bites)
         return bites
+
+    async def _schema_bites(self) -> bool:
+        question = Message("user", ("Answer with the single word: yes",))
+        request = Request(self._model or "", (question,), schema=PROBE)
+        for _ in range(PROBES):
+            try:
+                async with self.window:
+                    answer = orjson.loads((await self.complete(request)).text)
+            except orjson.JSONDecodeError:
+                continue
+            except EngineError as error:
+                if error.kind in REFUSED:
+                    return False
+                raise
+            if isinstance(answer, dict) and list(answer) == ["zebra"]:
+                return True
+        return False
 
     async def close(self) -> None:
         if self._client is not None:

@@ -49,6 +49,11 @@ class LLMStep:
     def needs(self) -> frozenset[str]:
         return frozenset(self.images).union(*(template.needs for _, template in self.turns))
 
+    @property
+    def constrains(self) -> bool:
+        """Whether it asks the engine to keep to a schema."""
+        return self.reply.schema is not None and self.structured != "prompted"
+
     async def run(self, scope: Scope) -> Any:
         request = await self.request(scope)
         if self.structured == "two_pass":
