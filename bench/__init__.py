@@ -1,0 +1,1 @@
+"""Mirage measured against hand-written clients: `bench/run`, see README.md."""
