@@ -68,7 +68,7 @@ def build(binary: Path) -> None:
     compiler = shutil.which("g++") or shutil.which("clang++")
     if compiler is None:
         raise SystemExit("bench: the mock server is written in C++ and needs g++ (or clang++)")
-    command = [compiler, "-O2", "-std=c++17", "-o", binary, SOURCE]
+    command: list[str | Path] = [compiler, "-O2", "-std=c++17", "-o", binary, SOURCE]
     subprocess.run(command, check=True)
 
 
