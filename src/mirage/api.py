@@ -105,6 +105,8 @@ def loaded(config: Configuration, overrides: Mapping[str, Any]) -> Loaded:
     A file is known by its absolute path: its relative paths then mean the same from anywhere.
     """
     if isinstance(config, Loaded):
+        if overrides:
+            raise ConfigError([Mistake("", "a loaded configuration takes no flags: load it again")])
         return config
     if isinstance(config, Mapping):
         return parse_config(orjson.dumps(config).decode(), overrides=overrides)

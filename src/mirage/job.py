@@ -18,7 +18,7 @@ from mirage.errors import ConfigError, MirageError, Mistake
 from mirage.folder import RunFolder
 from mirage.names import suggest
 from mirage.plan import Plan, build
-from mirage.record import Engine, Record
+from mirage.record import Engine, Record, Sink
 from mirage.select import MISSING
 from mirage.sinks import open_sink
 from mirage.sources import Readable, Sources, open_rows, open_source, peek
@@ -58,16 +58,12 @@ def prepare(loaded: Loaded, rows: Rows | None = None, *, writes: bool = True) ->
         mistakes += errors.mistakes
     folder = RunFolder(run_dir(loaded))
     sources = _sources(loaded, rows, folder, mistakes)
-    if plan is None or sources is None or mistakes:
-        raise ConfigError(mistakes)
-    _check_keys(loaded, plan, sources, mistakes)
     sink = sink_config(loaded, folder, mistakes, rows is not None or not writes)
+    opened = _sink(loaded, sink, plan, mistakes)
     engines = _engines(loaded, plan, mistakes)
-    try:
-        opened = open_sink(sink, base=loaded.folder, declared=plan.declared)
-    except ValueError as exc:
-        mistakes.append(loaded.mistake(("sink",), str(exc)))
-    if mistakes:
+    if plan is not None and sources is not None:
+        _check_keys(loaded, plan, sources, mistakes)
+    if plan is None or sources is None or opened is None or mistakes:
         raise ConfigError(mistakes)
     work = Workplace(plan, sources, opened, folder)
     return Job(loaded, work, engines, loaded.folder / sink.path)
@@ -113,9 +109,19 @@ def _sources(
     return Sources(opened) if len(opened) == len(loaded.config.sources) > 0 else None
 
 
-def _engines(loaded: Loaded, plan: Plan, mistakes: list[Mistake]) -> dict[str, Engine]:
+def _sink(
+    loaded: Loaded, config: SinkConfig, plan: Plan | None, mistakes: list[Mistake]
+) -> Sink | None:
+    try:
+        return open_sink(config, base=loaded.folder, declared=plan.declared if plan else {})
+    except ValueError as exc:
+        mistakes.append(loaded.mistake(("sink",), str(exc)))
+        return None
+
+
+def _engines(loaded: Loaded, plan: Plan | None, mistakes: list[Mistake]) -> dict[str, Engine]:
     opened: dict[str, Engine] = {}
-    for name, spec in plan.engines.items():
+    for name, spec in plan.engines.items() if plan else ():
         try:
             opened[name] = open_engine(
                 spec.config, backend=spec.backend, name=spec.path, base=loaded.folder

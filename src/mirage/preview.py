@@ -87,7 +87,7 @@ def glimpse(job: Job, count: int) -> list[Preview]:
         every = {(entry.position, entry.child): entry for entry in entries}
         for position, preview in enumerate(previews):
             entry = every[position, RECORD]
-            base = job.plan.bases[0]
+            base = base_of(job, preview.record)
             preview.rows.extend(assembly.rows_of(preview.record, base, entry, every))
             own = [each for each in entries if each.position == position]
             preview.problems.extend(said for each in own if (said := problem(each)))
@@ -104,6 +104,11 @@ def problem(entry: Entry) -> str:
     return f"dropped: {entry.detail['reason']}" if "reason" in entry.detail else ""
 
 
+def base_of(job: Job, record: Record) -> Path | None:
+    """The image folder of the source that a record comes from: its place begins with the number."""
+    return job.plan.bases[int(record.place.partition("/")[0])]
+
+
 async def _walk(job: Job, count: int, folder: Path) -> tuple[list[Preview], list[Entry]]:
     calls: list[Call] = []
     engines: Mapping[str, Engine] = {
@@ -117,7 +122,7 @@ async def _walk(job: Job, count: int, folder: Path) -> tuple[list[Preview], list
     try:
         await crew.ready()
         for position, record in enumerate(peek(job.work.source, count)):
-            entries += await travel(Owed(run, position, record, job.plan.bases[0]), crew)
+            entries += await travel(Owed(run, position, record, base_of(job, record)), crew)
             previews.append(Preview(record, list(calls)))
             calls.clear()
     finally:
