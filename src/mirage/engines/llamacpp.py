@@ -99,10 +99,6 @@ class LlamaEngine:
         self._window.answered(answer.prompt_tokens + answer.completion_tokens)
         return answer
 
-    async def probe_schema(self) -> bool:
-        """Always: what is written is masked token by token."""
-        return True
-
     async def close(self) -> None:
         """End the calls under way, then the server's threads; waits for at most about a second.
 
@@ -136,7 +132,7 @@ class LlamaEngine:
         began = time.perf_counter()
         prompt, opening = self._prompts.build(connection, request.messages)
         body = {"prompt": prompt, "response_fields": FIELDS, "temperature": 0.0, **request.sampling}
-        body["n_predict"] = body.pop("max_tokens", None) or min(self._context, MAX_TOKENS)
+        body["n_predict"] = body.pop("max_tokens", None) or min(self._context // 2, MAX_TOKENS)
         body = {key: value for key, value in body.items() if value is not None}
         if request.seed is not None:
             body["seed"] = request.seed
