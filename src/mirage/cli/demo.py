@@ -97,10 +97,9 @@ def demo(out: Path, engine: str, as_json: bool) -> int:
     if as_json:
         say_json({name: summary.to_json() for name, summary in summaries.items()})
     elif len(summaries) == len(ALL) and summary.state == "done":
-        say(
-            f"Everything is in {near(out)}. That was a model for demonstration; a real one instead:"
-        )
-        say(click.style("  mirage demo --engine MODEL@http://HOST/v1", bold=True))
+        only = " The model is a demonstration: it knows these two jobs only." * (engine == MODEL)
+        say(f"Everything is in {near(out)}.{only}\n")
+        say(f"next: {click.style(REAL, bold=True)} asks a real model the same")
     return max(summary.exit_code for summary in summaries.values())
 
 
