@@ -74,6 +74,15 @@ def test_imports_go_one_way() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_the_layers_are_those_that_are_documented() -> None:
+    """ARCHITECTURE.md shows the same list."""
+    page = (SOURCE.parents[1] / "ARCHITECTURE.md").read_text("utf-8")
+    block = page.partition("```text\n")[2].partition("```")[0]
+    assert [line.split() for line in block.splitlines()] == [
+        line.split() for line in LAYERS.strip().splitlines()
+    ]
+
+
 def test_no_module_needs_itself() -> None:
     """Within folders, too, imports make no circle."""
     graph = {module: {n for n in imports(module) if layer(n)} for module in MODULES}
