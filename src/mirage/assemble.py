@@ -17,14 +17,12 @@ from mirage.atomic import writing
 from mirage.errors import RecordError, RunError, SourceChangedError
 from mirage.folder import PartNote, Rejected, RunFolder
 from mirage.inputs import bind
-from mirage.journal import DROPPED, FAILED, RECORD, WRITTEN, Entry, Journal
+from mirage.journal import DROPPED, FAILED, KEY_BYTES, RECORD, WRITTEN, Entry, Journal
 from mirage.plan import Plan
 from mirage.record import Failed, Record, Sink
 from mirage.report import Counts, Usage
 from mirage.sources.blocks import Block, Readable
 from mirage.steps.step import Step
-
-KEY_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,17 +179,19 @@ def assemble(block: Block, work: Workplace, columns: Any = None) -> PartNote:
     Raises RunError where a record has no outcome, SourceChangedError where a row has changed.
     """
     plan, folder, sink = work.plan, work.folder, work.sink
+    folder.drop_note(block.number)
     journal = Journal(folder.block(block.number), plan.fingerprint, None)
+    part = folder.part(block.number, sink.suffix)
     try:
         with writing(folder.block(block.number) / "failed.jsonl") as failures:
             assembly = Assembly(plan, work.source, block, journal, failures)
-            part = folder.part(block.number, sink.suffix)
             report = sink.write(part, assembly.rows(), columns)
             for index, error in report.rejected:
                 assembly.reject_row(index, error)
         note = PartNote(
             fingerprint=plan.fingerprint.hex(),
             sink=plan.sink_fingerprint,
+            part=part.name,
             attempts=journal.attempts,
             counts=assembly.counts,
             usage=usage(journal),

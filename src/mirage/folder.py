@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,12 +52,14 @@ class Rejected:
 class PartNote:
     """What `part.json` says of a part: what made it, and what became of the block's records.
 
+    `part` is the file's name.
     `watches` says whether records of the block refer to image files, `spoiled` how many of them
     were written but for a rejected row.
     """
 
     fingerprint: str
     sink: str
+    part: str
     attempts: int
     counts: Counts
     usage: Usage
@@ -80,11 +82,16 @@ class RunFolder:
 
     # -- blocks ----------------------------------------------------------------------------------
 
-    def _database(self) -> closing[sqlite3.Connection]:
+    @contextmanager
+    def _database(self) -> Iterator[sqlite3.Connection]:
         self.root.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self.root / "run.sqlite", isolation_level=None)
-        connection.executescript(SCHEMA)
-        return closing(connection)
+        path = self.root / "run.sqlite"
+        try:
+            with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+                connection.executescript(SCHEMA)
+                yield connection
+        except sqlite3.Error as exc:
+            raise RunError(f"{path}: {exc}") from exc
 
     def blocks(self) -> list[Block]:
         """The blocks stored so far, in order."""
@@ -152,14 +159,22 @@ class RunFolder:
     def note(self, number: int) -> PartNote | None:
         """What is known of a block's part; None where there is none."""
         path = self.block(number) / "part.json"
-        return PartNote.from_json(orjson.loads(path.read_bytes())) if path.exists() else None
+        try:
+            return PartNote.from_json(orjson.loads(path.read_bytes()))
+        except (FileNotFoundError, ValueError, TypeError, KeyError):
+            return None  # torn, or another version's: made anew
 
     def finished(self, number: int, fingerprint: str, sink: str) -> PartNote | None:
         """The note of a part that is what this plan and sink would make; None where it is owed."""
         note = self.note(number)
         if note is None or (note.fingerprint, note.sink) != (fingerprint, sink):
             return None
-        return note if note.attempts == self.attempts(number) else None
+        there = (self.block(number) / note.part).exists()
+        return note if there and note.attempts == self.attempts(number) else None
+
+    def drop_note(self, number: int) -> None:
+        """Say that a block's part is owed again."""
+        (self.block(number) / "part.json").unlink(missing_ok=True)
 
     def set_note(self, number: int, note: PartNote) -> None:
         write_bytes(self.block(number) / "part.json", orjson.dumps(asdict(note)))

@@ -25,6 +25,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 import orjson
+from xxhash import xxh3_64_digest
 
 from mirage.errors import RunError
 from mirage.record import Completion
@@ -35,18 +36,20 @@ TEXTS_AT_ONCE, RUNS_HELD = 64, 8
 
 WRITTEN, PARTIAL, DROPPED, FAILED = "written", "partial", "dropped", "failed"
 RECORD = -1
+KEY_BYTES = 16
+DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
 
 SCHEMA = """
 CREATE TABLE calls (id INTEGER PRIMARY KEY, key BLOB, text TEXT, finish TEXT,
-    prompt_tokens INTEGER, completion_tokens INTEGER, seconds REAL, attempts INTEGER);
+    prompt_tokens INTEGER, completion_tokens INTEGER, seconds REAL, attempts INTEGER, sum BLOB);
 CREATE TABLE entries (id INTEGER PRIMARY KEY, position INTEGER, child INTEGER, kind TEXT,
     digest BLOB, fingerprint BLOB, trail BLOB, detail BLOB);
 """
-ADD_CALL = "INSERT INTO calls VALUES (?,?,?,?,?,?,?,?)"
+ADD_CALL = "INSERT INTO calls VALUES (?,?,?,?,?,?,?,?,?)"
 ADD_ENTRY = """INSERT INTO entries (position, child, kind, digest, fingerprint, trail, detail)
     VALUES (?,?,?,?,?,?,?)"""
 COLUMNS = "text, finish, prompt_tokens, completion_tokens, seconds, attempts"
-TEXTS = "SELECT id, text FROM calls WHERE id >= ? AND id < ?"
+TEXTS = "SELECT id, text, sum FROM calls WHERE id >= ? AND id < ?"
 CALL = f"SELECT {COLUMNS} FROM calls WHERE id = ?"
 CARRIED = """CREATE TABLE IF NOT EXISTS calls (key BLOB PRIMARY KEY, text TEXT, finish TEXT,
     prompt_tokens INTEGER, completion_tokens INTEGER, seconds REAL, attempts INTEGER)"""
@@ -147,7 +150,7 @@ class Writer:
             try:
                 if not self._error:
                     self._write(jobs)
-            except (sqlite3.Error, OSError) as exc:
+            except Exception as exc:  # noqa: BLE001 - nobody would answer those who wait
                 self._error = RunError(f"the journal cannot be written: {exc}")
             self._loop.call_soon_threadsafe(self._tell, jobs)
 
@@ -193,6 +196,7 @@ class Journal:
 
     `folder` holds the files `attempt-0000.sqlite`, `attempt-0001.sqlite`, ...; the file of this
     attempt is made with its first row. `torn` names the earlier files that could be read in part.
+    They are checked where there is a writer: what they have lost can be written again.
     """
 
     def __init__(self, folder: Path, fingerprint: bytes, writer: Writer | None) -> None:
@@ -206,7 +210,8 @@ class Journal:
         self._texts: dict[tuple[int, int], dict[int, str]] = {}
         self._calls = 0
         self._copies: list[tempfile.TemporaryDirectory[str]] = []
-        for path in sorted(folder.glob("attempt-*.sqlite")):
+        self._paths = sorted(folder.glob("attempt-*.sqlite"))
+        for path in self._paths:
             self._read(path)
 
     # -- reading what earlier attempts left ------------------------------------------------------
@@ -217,8 +222,17 @@ class Journal:
         )
         attempt = len(self._earlier)
         self._earlier.append(connection)
-        for number, key in self._rows(attempt, "SELECT id, key FROM calls ORDER BY id"):
-            self._known[key] = (attempt, number)
+        # Without this SQLite reads nothing of a file that is shorter than it was.
+        connection.execute("PRAGMA writable_schema=ON")
+        if self._writer is None:
+            for number, key in self._rows(attempt, "SELECT id, key FROM calls"):
+                self._known[key] = (attempt, number)
+            return
+        for number, key, text, found in self._rows(attempt, "SELECT id, key, text, sum FROM calls"):
+            if check_sum(text) == found:
+                self._known[key] = (attempt, number)
+            else:
+                self._tear(attempt)
 
     def _settled(self, path: Path) -> Path:
         """The file itself or, where its writer died within a commit, a copy that is rolled back."""
@@ -237,12 +251,27 @@ class Journal:
             connection.execute("SELECT count(*) FROM calls").fetchone()
         return copy
 
-    def _rows(self, attempt: int, query: str) -> Iterator[Any]:
-        """The rows of an earlier attempt, as far as they can be read."""
+    def _rows(self, attempt: int, query: str, *values: Any) -> Iterator[Any]:
+        """The rows of an earlier attempt as they were written; where they cannot all be read, those
+        before the damage and those after it. Raises RunError where it is not damage that prevents.
+        """
+        read = self._earlier[attempt].execute
+        end: list[Any] = []
         try:
-            yield from self._earlier[attempt].execute(query)
+            yield from read(query, values)
         except sqlite3.DatabaseError as exc:
-            self.torn.append(f"{self.folder.name}, attempt {attempt}: {exc}")
+            if getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF not in DAMAGE:
+                raise RunError(f"{self._paths[attempt]} cannot be read: {exc}") from exc
+            self._tear(attempt)
+            with contextlib.suppress(sqlite3.DatabaseError):
+                for row in read(f"{query} ORDER BY id DESC", values):
+                    end.append(row)
+        yield from reversed(end)
+
+    def _tear(self, attempt: int) -> None:
+        warning = f"{self._paths[attempt]} is damaged; what it has lost is done again"
+        if warning not in self.torn:
+            self.torn.append(warning)
 
     def entries(self) -> Iterator[Entry]:
         """What earlier attempts settled under this fingerprint; a later entry replaces one before.
@@ -250,11 +279,15 @@ class Journal:
         Entries come in the order they were written.
         """
         query = f"""SELECT position, child, kind, digest, trail, detail FROM entries
-            WHERE fingerprint = x'{self.fingerprint.hex()}' ORDER BY id"""
+            WHERE fingerprint = x'{self.fingerprint.hex()}'"""
         for attempt in range(len(self._earlier)):
             for *columns, detail in self._rows(attempt, query):
                 position, child, kind, digest, trail = columns
-                known = orjson.loads(detail) if detail else {}
+                try:
+                    known = orjson.loads(detail) if detail else {}
+                except orjson.JSONDecodeError:
+                    self._tear(attempt)
+                    continue
                 yield Entry(position, child, kind, digest, trail, known)
 
     @property
@@ -268,7 +301,8 @@ class Journal:
         """This attempt's file, made when it is first needed; used by the writer's thread alone."""
         if self._own is None:
             self.folder.mkdir(parents=True, exist_ok=True)
-            path = self.folder / f"attempt-{len(self._earlier):04}.sqlite"
+            number = int(self._paths[-1].stem.partition("-")[2]) + 1 if self._paths else 0
+            path = self.folder / f"attempt-{number:04}.sqlite"
             path.touch(exist_ok=False)
             self._own = sqlite3.connect(path, check_same_thread=False)
             self._own.execute("PRAGMA locking_mode=EXCLUSIVE")
@@ -283,7 +317,7 @@ class Journal:
         self._calls += 1
         number, c = self._calls, completion
         row = (c.text, c.finish, c.prompt_tokens, c.completion_tokens, c.seconds, c.attempts)
-        await self._writer.commit(self, ADD_CALL, (number, key, *row))
+        await self._writer.commit(self, ADD_CALL, (number, key, *row, check_sum(c.text)))
         self._known[key] = (len(self._earlier), number)
 
     def settle(self, entries: Sequence[Entry]) -> None:
@@ -297,6 +331,11 @@ class Journal:
 
     def knows(self, key: bytes) -> bool:
         return key in self._known
+
+    def holds(self, trail: bytes) -> bool:
+        """Whether every answer of an entry's trail is known."""
+        keys = (trail[at : at + KEY_BYTES] for at in range(0, len(trail), KEY_BYTES))
+        return all(key in self._known for key in keys)
 
     async def recall(self, key: bytes) -> Completion:
         """A completion that this journal knows."""
@@ -317,7 +356,7 @@ class Journal:
     def calls(self) -> Iterator[tuple[Any, ...]]:
         """The completions of all earlier attempts, each after its key."""
         for attempt in range(len(self._earlier)):
-            yield from self._rows(attempt, f"SELECT key, {COLUMNS} FROM calls ORDER BY id")
+            yield from self._rows(attempt, f"SELECT key, {COLUMNS} FROM calls")
 
     def sums(self) -> tuple[int, int, int, int, float]:
         """Over all earlier attempts: calls, tries, prompt and completion tokens, seconds."""
@@ -329,19 +368,24 @@ class Journal:
         return int(calls), int(tries), int(prompt), int(completion), seconds
 
     def text(self, key: bytes) -> str:
-        """The text of a completion of an earlier attempt: what assembly reads.
+        """The text of a completion of an earlier attempt: what assembly reads. Raises RunError.
 
         Assembly asks in nearly the order of the calls, so texts are read in runs of neighbours.
         """
+        if key not in self._known:
+            raise RunError(f"{self.folder} has lost an answer; run again to mend it")
         attempt, number = self._known[key]
         run = attempt, number // TEXTS_AT_ONCE
         if run not in self._texts:
             if len(self._texts) == RUNS_HELD:
                 del self._texts[next(iter(self._texts))]
             first = run[1] * TEXTS_AT_ONCE
-            found = self._earlier[attempt].execute(TEXTS, (first, first + TEXTS_AT_ONCE))
-            self._texts[run] = dict(found.fetchall())
-        return self._texts[run][number]
+            found = self._rows(attempt, TEXTS, first, first + TEXTS_AT_ONCE)
+            self._texts[run] = {n: text for n, text, known in found if check_sum(text) == known}
+        try:
+            return self._texts[run][number]
+        except KeyError:
+            raise RunError(f"{self._paths[attempt]} is damaged; run again to mend it") from None
 
     async def close(self) -> None:
         """Commit what is owed to this attempt's file and let go of all files."""
@@ -354,6 +398,11 @@ class Journal:
             connection.close()
         for folder in self._copies:
             folder.cleanup()
+
+
+def check_sum(text: Any) -> bytes:
+    """SQLite has none: it notices a page that is missing, but not zeros in the place of a text."""
+    return xxh3_64_digest(str(text).encode())
 
 
 class Carried:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from mirage.errors import Drop, EngineError, MirageError, RecordError, RunError, StoppedError
+from mirage.errors import Drop, EngineError, MirageError, RecordError, RunError
 from mirage.inputs import bind, images_in
 from mirage.journal import DROPPED, FAILED, PARTIAL, RECORD, WRITTEN, Carried, Entry
 from mirage.media import file_state
@@ -127,7 +127,7 @@ class Journey:
             try:
                 completion = await engine.complete(request)
                 await self.run.journal.keep(request.key, completion)
-            except StoppedError:
+            except RunError:
                 self.crew.halting = True
                 raise
             finally:

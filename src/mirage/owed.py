@@ -90,7 +90,8 @@ class Survey:
 
     def stop(self) -> None:
         self._ended = True
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
 
 @dataclass(slots=True, eq=False)
@@ -200,6 +201,8 @@ class Reader:
         """What assembly had to reject is a failure like any other when it is retried."""
         for rejected in note.rejected if note and self.wanted else ():
             at = (rejected.position, rejected.child)
+            if at not in run.entries:
+                continue
             failure = {"boundary": rejected.boundary, "kind": rejected.kind}
             detail = {**run.entries[at].detail, "failure": failure}
             run.entries[at] = replace(run.entries[at], kind=FAILED, detail=detail)
@@ -213,6 +216,8 @@ class Reader:
         entry = entries.get((fresh.position, RECORD))
         if entry is None or entry.digest != fresh.record.digest or not untouched(entry):
             return fresh
+        if not whole(fresh.run, entry):
+            return replace(fresh, asks=entry.asks)
         if entry.kind == FAILED and self._wants(entry):
             return replace(fresh, asks=once_more(entry))
         if entry.kind == PARTIAL:
@@ -231,6 +236,13 @@ class Reader:
     def _count(self, entry: Entry) -> None:
         self.progress.resumed += 1
         self.progress.count(entry.kind)
+
+
+def whole(run: BlockRun, entry: Entry) -> bool:
+    """Whether a record's children are all there, with every answer that it and they accepted."""
+    children = range(entry.detail.get("children", 0))
+    family = [entry, *(run.entries.get((entry.position, child)) for child in children)]
+    return all(each is not None and run.journal.holds(each.trail) for each in family)
 
 
 def once_more(entry: Entry) -> Mapping[str, int]:

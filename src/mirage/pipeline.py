@@ -112,8 +112,8 @@ class Pipeline:
         survey, writer = Survey(source, folder, self.progress, plan.bounds), Writer()
         reader = Reader(plan, source, folder, writer, self.progress, self.wanted)
         reader.torn = self.warnings
-        await asyncio.to_thread(survey.start)
         try:
+            await asyncio.to_thread(survey.start)
             async with asyncio.TaskGroup() as group:
                 finish = partial(self._finish, group)
                 self.feed = Feed(reader.batches(survey), finish)
@@ -137,10 +137,13 @@ class Pipeline:
         """Bring to disk what is journalled of blocks that are not finished."""
         if self.feed is not None:
             await self.feed.close()
-        with contextlib.suppress(RunError):  # a writer that broke has ended the run already
-            for run in self.open:
+        for run in self.open:
+            with contextlib.suppress(RunError):  # a writer that broke has ended the run already
                 await run.journal.close()
+        with contextlib.suppress(RunError):
             await writer.close()
+        for run in self.open:
+            run.journal.release()
 
     def stop(self, reason: str) -> None:
         self.reason = self.reason or reason
@@ -178,11 +181,12 @@ class Pipeline:
 
     def _finish(self, group: asyncio.TaskGroup, run: BlockRun) -> None:
         """Every record of a block is settled: assemble it."""
-        self.open.discard(run)
+        self.open.add(run)
         group.create_task(self._assemble(run))
 
     async def _assemble(self, run: BlockRun) -> None:
         await run.journal.close()
+        self.open.discard(run)
         async with self.assembling:
             note = await asyncio.to_thread(assemble, run.block, self.work)
         self.progress.blocks_done += 1
@@ -197,9 +201,6 @@ class Pipeline:
         """Make the dataset out of all parts; a part that does not fit the others is made again."""
         work, blocks = self.work, self.work.folder.blocks()
         parts = [work.folder.part(block.number, work.sink.suffix) for block in blocks]
-        for block, part in zip(blocks, parts, strict=True):
-            if not part.exists():
-                assemble(block, work)
         stamp = partial(work.folder.stamp, work.plan.sink_fingerprint, parts)
         if self.target.exists() and work.folder.published() == stamp():
             return
