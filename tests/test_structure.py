@@ -20,19 +20,15 @@ LAYERS = """
     sources engines sinks
     steps
     plan
-    run
+    work
     pipeline
     job status
     session
-    preview
+    glimpse
     api
     cli
 """
 LEVEL = {name: n for n, names in enumerate(LAYERS.split("\n")) for name in names.split()}
-MOVED = {
-    **dict.fromkeys(("declared", "inputs", "outputs", "graph"), "plan"),
-    **dict.fromkeys(("folder", "lock", "owed", "journey", "assemble"), "run"),
-}
 MODULES = {
     ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted(SOURCE.rglob("*.py"))
@@ -58,8 +54,7 @@ def imports(module: str) -> Iterator[str]:
 
 def layer(module: str) -> str:
     """The folder, or the single module, that a module belongs to; empty for the package itself."""
-    name = module.partition(".")[2].partition(".")[0]
-    return MOVED.get(name, name)
+    return module.partition(".")[2].partition(".")[0]
 
 
 def test_imports_go_one_way() -> None:

@@ -16,11 +16,11 @@ from mirage.atomic import write_bytes
 from mirage.config import Loaded, engine_flag, load_config, parse_config
 from mirage.config.environment import REDACTED
 from mirage.errors import ConfigError, Mistake, RunError
+from mirage.glimpse import Preview, glimpse
 from mirage.job import Job, Rows, prepare, run_dir
-from mirage.lock import owner_of
-from mirage.preview import Preview, glimpse
 from mirage.report import Progress
 from mirage.session import Summary, execute
+from mirage.work.lock import owner_of
 
 __all__ = ["Preview", "Summary", "check", "flags", "load_config", "preview", "retry", "run"]
 

@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mirage.assemble import Workplace
 from mirage.config import Loaded
 from mirage.config.models import SinkConfig
 from mirage.engines import open_engine
 from mirage.errors import ConfigError, MirageError, Mistake
-from mirage.folder import RunFolder
 from mirage.names import suggest
 from mirage.plan import Plan, build
 from mirage.record import Engine, Record, Sink
 from mirage.select import MISSING
 from mirage.sinks import open_sink
 from mirage.sources import Readable, Sources, open_rows, open_source, peek
+from mirage.work.assemble import Workplace
+from mirage.work.folder import RunFolder
 
 ROWS_LOOKED_AT = 20
 Rows = Iterable[Mapping[str, Any]]

@@ -23,13 +23,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mirage.assemble import Workplace, assemble
 from mirage.errors import MirageError, RunError, StoppedError
-from mirage.folder import PartNote
 from mirage.journal import FAILED, Writer
-from mirage.journey import Crew, halted, travel
-from mirage.owed import Batch, BlockRun, Owed, Reader, Survey, Wanted
 from mirage.report import Counts, Progress, Usage
+from mirage.work.assemble import Workplace, assemble
+from mirage.work.folder import PartNote
+from mirage.work.journey import Crew, halted, travel
+from mirage.work.owed import Batch, BlockRun, Owed, Reader, Survey, Wanted
 
 AHEAD = 16
 SHARE_JUDGED_AFTER = 100

@@ -26,12 +26,12 @@ from mirage.engines import describe
 from mirage.errors import RunError, StoppedError
 from mirage.job import Job
 from mirage.journal import Carried
-from mirage.journey import Crew
-from mirage.lock import Lock
-from mirage.owed import Wanted
 from mirage.pipeline import Pipeline, totals
 from mirage.report import Counts, Progress, Usage
 from mirage.steps.workers import Workers
+from mirage.work.journey import Crew
+from mirage.work.lock import Lock
+from mirage.work.owed import Wanted
 
 SAVE_SECONDS = 1.0
 COLLECT_AFTER = 50_000

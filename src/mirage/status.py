@@ -15,9 +15,9 @@ from typing import Any
 import orjson
 
 from mirage.errors import ConfigError, Mistake, RunError
-from mirage.folder import PartNote
-from mirage.lock import owner_of
 from mirage.report import Counts, Tally, Usage
+from mirage.work.folder import PartNote
+from mirage.work.lock import owner_of
 
 RUNNING, UNFINISHED, UNSTARTED = "running", "unfinished", "not started"
 

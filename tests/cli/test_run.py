@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mirage.engines.mock import Behaviour, running
-from mirage.lock import Lock
+from mirage.work.lock import Lock
 
 from .commands import document, mirage, process, project, start
 

@@ -286,7 +286,7 @@ def test_other_replies_are_malformed(reply: bytes) -> None:
 
 @pytest.mark.parametrize("ignored", [False, True])
 def test_the_probe_tells_whether_a_schema_binds(ignored: bool) -> None:
-    """An endpoint that ignores the schema is found out with two calls, one that keeps to it with one."""
+    """An endpoint that ignores the schema is found out with two calls, another one needs one."""
 
     async def probe(engine: OpenAIEngine) -> bool:
         await engine.start()

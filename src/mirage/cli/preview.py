@@ -12,7 +12,7 @@ from mirage.cli import options
 from mirage.cli.text import clean, counted, duration, field, say, say_json, size, width
 
 if TYPE_CHECKING:
-    from mirage.preview import Call, Preview
+    from mirage.glimpse import Call, Preview
     from mirage.record import Message
 
 LINES = 40

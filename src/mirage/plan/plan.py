@@ -15,12 +15,12 @@ import orjson
 
 from mirage.config import Loaded, backend_of, unserved
 from mirage.config.models import EngineConfig, LLMOutput
-from mirage.declared import Declared, Keys
 from mirage.engines import BACKENDS, identity
 from mirage.errors import ConfigError
-from mirage.graph import CycleError, Graph, arrange
-from mirage.inputs import Input
-from mirage.outputs import DEFAULT_ENGINE, EngineSpec, Outputs, sampling
+from mirage.plan.declared import Declared, Keys
+from mirage.plan.graph import CycleError, Graph, arrange
+from mirage.plan.inputs import Input
+from mirage.plan.outputs import DEFAULT_ENGINE, EngineSpec, Outputs, sampling
 from mirage.select import MISSING, compile_key
 from mirage.sources.blocks import BOUNDS, Bounds
 from mirage.steps.llm import LLMStep

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mirage.folder import PartNote, RunFolder
 from mirage.journal import FAILED, PARTIAL, RECORD, Entry, Journal, Writer
 from mirage.plan import Plan
 from mirage.record import FileState, Record
 from mirage.report import Progress
 from mirage.sources.blocks import Block, Bounds, Readable, blocks
+from mirage.work.folder import PartNote, RunFolder
 
 BATCH = 128
 

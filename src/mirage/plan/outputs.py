@@ -11,8 +11,8 @@ from typing import Any
 
 from mirage.config.models import EngineConfig, FilterOutput, LLMOutput, PythonOutput, Sampling
 from mirage.config.schema import many as list_schema
-from mirage.declared import Declared, Keys
 from mirage.names import suggest
+from mirage.plan.declared import Declared, Keys
 from mirage.recipes import load as recipe
 from mirage.steps.filter import FilterStep
 from mirage.steps.llm import LLMStep, Wording

@@ -12,17 +12,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mirage.assemble import Assembly
 from mirage.errors import EngineError
 from mirage.job import Job
 from mirage.journal import RECORD, Entry, Journal, Writer
-from mirage.journey import Crew, travel
-from mirage.owed import BlockRun, Owed
 from mirage.record import Abilities, Completion, Engine, Record, Request, Window
 from mirage.report import Progress
 from mirage.session import run_loop
 from mirage.sources import Block, peek
 from mirage.steps.workers import Workers
+from mirage.work.assemble import Assembly
+from mirage.work.journey import Crew, travel
+from mirage.work.owed import BlockRun, Owed
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from mirage.errors import LockedError
 HEARTBEAT_SECONDS = 5.0
 LEASE_SECONDS = 60.0
 CLAIM_SECONDS = 0.01
+SIGNED_AFTER_SECONDS = 1.0
 DEAD = ("Z", "X", "x")
 
 
@@ -95,10 +96,13 @@ class Lock:
         except FileNotFoundError:
             return
         owner = read_owner(held)
-        if owner.get("host") == socket.gethostname():
+        if not owner and age < SIGNED_AFTER_SECONDS:  # who it is will be said in a moment
+            time.sleep(CLAIM_SECONDS)
+            return
+        if owner.get("host", socket.gethostname()) == socket.gethostname():
             alive = process_start(owner.get("pid", 0)) == owner.get("started")
-        else:  # one who does not say who he is was killed before he could, or is about to
-            alive = age < (LEASE_SECONDS if owner else HEARTBEAT_SECONDS)
+        else:
+            alive = age < LEASE_SECONDS
         if alive:
             raise LockedError(
                 f"{self.path.parent} is in use by {named(owner)} (heartbeat {age:.0f} s ago)"
@@ -113,7 +117,7 @@ class Lock:
         except FileExistsError:
             time.sleep(CLAIM_SECONDS)
             with contextlib.suppress(FileNotFoundError):
-                if self._now() - claim.stat().st_mtime > HEARTBEAT_SECONDS:  # it died over it
+                if self._now() - claim.stat().st_mtime > SIGNED_AFTER_SECONDS:  # it died over it
                     claim.unlink()
             return
         try:

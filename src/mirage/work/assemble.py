@@ -15,14 +15,14 @@ import orjson
 
 from mirage.atomic import writing
 from mirage.errors import RecordError, RunError, SourceChangedError
-from mirage.folder import PartNote, Rejected, RunFolder
-from mirage.inputs import bind
 from mirage.journal import DROPPED, FAILED, KEY_BYTES, RECORD, WRITTEN, Entry, Journal
 from mirage.plan import Plan
+from mirage.plan.inputs import bind
 from mirage.record import Failed, Record, Sink
 from mirage.report import Counts, Usage
 from mirage.sources.blocks import Block, Readable
 from mirage.steps.step import Step
+from mirage.work.folder import PartNote, Rejected, RunFolder
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,42 +1,24 @@
-"""What has been done, and what is owed: one SQLite file for every attempt at a block.
-
-A journal holds completions under their request's key, and for every settled record an `Entry`.
-One thread writes all journals of a process; entries that come while it commits share the next
-commit. Nobody but its writer opens a live journal; a successor reads earlier attempts and begins a
-file of its own. What a torn file no longer holds is owed again.
-
-Rollback journals rather than WAL: they also work on a shared file system. `synchronous=NORMAL`:
-`kill -9` loses nothing committed, a power cut may lose the last group.
-"""
+"""One attempt at a block: a SQLite file of its own, on top of the attempts before it."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import shutil
 import sqlite3
 import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Any
 
 import orjson
 from xxhash import xxh3_64_digest
 
 from mirage.errors import RunError
+from mirage.journal.entries import KEY_BYTES, Entry
+from mirage.journal.writer import Writer
 from mirage.record import Completion
 
-GROUP_ROWS = 64
-GROUP_SECONDS = 0.002
 TEXTS_AT_ONCE, RUNS_HELD = 64, 8
-
-WRITTEN, PARTIAL, DROPPED, FAILED = "written", "partial", "dropped", "failed"
-RECORD = -1
-KEY_BYTES = 16
 DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
 
 SCHEMA = """
@@ -51,144 +33,8 @@ ADD_ENTRY = """INSERT INTO entries (position, child, kind, digest, fingerprint, 
 COLUMNS = "text, finish, prompt_tokens, completion_tokens, seconds, attempts"
 TEXTS = "SELECT id, text, sum FROM calls WHERE id >= ? AND id < ?"
 CALL = f"SELECT {COLUMNS} FROM calls WHERE id = ?"
-CARRIED = """CREATE TABLE IF NOT EXISTS calls (key BLOB PRIMARY KEY, text TEXT, finish TEXT,
-    prompt_tokens INTEGER, completion_tokens INTEGER, seconds REAL, attempts INTEGER)"""
 SUMS = """SELECT count(*), sum(attempts), sum(prompt_tokens), sum(completion_tokens), sum(seconds)
     FROM calls WHERE finish <> 'python'"""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What became of a record, or of one child of it (`child` from 0; RECORD for itself).
-
-    `trail` holds the keys of the answers that were accepted, 16 bytes each, in the order of the
-    plan's steps; `detail` says the rest: how many `children` a record has, its image `files`, how
-    often steps were asked again (`asks`), the `reason` of a drop, the fields of a `failure`.
-    """
-
-    position: int
-    child: int
-    kind: str
-    digest: bytes
-    trail: bytes = b""
-    detail: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def asks(self) -> Mapping[str, int]:
-        asks: Mapping[str, int] = self.detail.get("asks", {})
-        return asks
-
-
-@dataclass(slots=True)
-class Job:
-    """Work for the writer: rows for a journal, all in one commit, or a question about it."""
-
-    journal: Journal
-    statement: str = ""
-    rows: Sequence[tuple[Any, ...]] = ()
-    ask: Callable[[], Any] | None = None
-    done: asyncio.Future[Any] | None = None
-    answer: Any = None
-
-
-class Writer:
-    """The journals' own thread. Each of its commits is a group: what came since the last one.
-
-    Jobs are handed over once per turn of the event loop, so that a busy loop pays once for many.
-    """
-
-    def __init__(self) -> None:
-        self._turn: list[Job] = []
-        self._turns: SimpleQueue[list[Job] | None] = SimpleQueue()
-        self._loop = asyncio.get_running_loop()
-        self._error: RunError | None = None
-        self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
-        self._thread.start()
-
-    def add(self, journal: Journal, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Write rows with some later group."""
-        self._put(Job(journal, statement, rows))
-
-    def commit(
-        self, journal: Journal, statement: str, row: tuple[Any, ...]
-    ) -> asyncio.Future[None]:
-        """Write a row; the future is done when it is committed."""
-        done: asyncio.Future[None] = self._loop.create_future()
-        self._put(Job(journal, statement, (row,), done=done))
-        return done
-
-    def call(self, journal: Journal, ask: Callable[[], Any]) -> asyncio.Future[Any]:
-        """Run a function in this thread, after everything that came before is committed."""
-        done: asyncio.Future[Any] = self._loop.create_future()
-        self._put(Job(journal, ask=ask, done=done))
-        return done
-
-    async def close(self) -> None:
-        """Commit what is left and end the thread."""
-        self._hand_over()
-        self._turns.put(None)
-        await asyncio.to_thread(self._thread.join)
-        if self._error:
-            raise self._error
-
-    def _put(self, job: Job) -> None:
-        if self._error:
-            raise self._error
-        if not self._turn:
-            self._loop.call_soon(self._hand_over)
-        self._turn.append(job)
-
-    def _hand_over(self) -> None:
-        turn, self._turn = self._turn, []
-        if turn:
-            self._turns.put(turn)
-
-    def _work(self) -> None:
-        more = True
-        while more:
-            jobs, more = self._group()
-            try:
-                if not self._error:
-                    self._write(jobs)
-            except Exception as exc:  # noqa: BLE001 - nobody would answer those who wait
-                self._error = RunError(f"the journal cannot be written: {exc}")
-            self._loop.call_soon_threadsafe(self._tell, jobs)
-
-    def _group(self) -> tuple[list[Job], bool]:
-        """What has come by now, or within GROUP_SECONDS of the first; and whether more may come."""
-        jobs: list[Job] = []
-        turn, until = self._turns.get(), time.monotonic() + GROUP_SECONDS
-        while turn is not None:
-            jobs += turn
-            wait = until - time.monotonic() if len(jobs) < GROUP_ROWS else 0
-            try:
-                turn = self._turns.get(timeout=wait) if wait > 0 else self._turns.get_nowait()
-            except Empty:
-                return jobs, True
-        return jobs, False
-
-    @staticmethod
-    def _write(jobs: list[Job]) -> None:
-        rows: dict[Journal, dict[str, list[tuple[Any, ...]]]] = {}
-        for job in jobs:
-            if job.statement:
-                rows.setdefault(job.journal, {}).setdefault(job.statement, []).extend(job.rows)
-        for journal, batches in rows.items():
-            with journal.connection() as connection:
-                for statement, batch in batches.items():
-                    connection.executemany(statement, batch)
-        for job in jobs:
-            if job.ask:
-                job.answer = job.ask()
-
-    def _tell(self, jobs: list[Job]) -> None:
-        for job in jobs:
-            if job.done is None or job.done.done():
-                continue
-            if self._error:
-                job.done.set_exception(self._error)
-            else:
-                job.done.set_result(job.answer)
 
 
 class Journal:
@@ -403,35 +249,3 @@ class Journal:
 def check_sum(text: Any) -> bytes:
     """SQLite has none: it notices a page that is missing, but not zeros in the place of a text."""
     return xxh3_64_digest(str(text).encode())
-
-
-class Carried:
-    """Completions from before the source changed, by key."""
-
-    def __init__(self, path: Path) -> None:
-        self._connection = sqlite3.connect(path, check_same_thread=False)
-        self._connection.execute(CARRIED)
-
-    def get(self, key: bytes) -> Completion | None:
-        row = self._connection.execute(
-            f"SELECT {COLUMNS} FROM calls WHERE key = ?", (key,)
-        ).fetchone()
-        return Completion(*row) if row else None
-
-    def close(self) -> None:
-        self._connection.close()
-
-
-def carry_over(attempts: Sequence[Path], target: Path) -> None:
-    """Copy every completion of some journals into one file, by key."""
-    with contextlib.closing(sqlite3.connect(target)) as connection:
-        connection.execute(CARRIED)
-        for folder in {path.parent: None for path in attempts}:
-            journal = Journal(folder, b"", None)
-            try:
-                with connection:
-                    connection.executemany(
-                        "INSERT OR REPLACE INTO calls VALUES (?,?,?,?,?,?,?)", journal.calls()
-                    )
-            finally:
-                journal.release()

@@ -13,15 +13,15 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from mirage.errors import Drop, EngineError, MirageError, RecordError, RunError
-from mirage.inputs import bind, images_in
 from mirage.journal import DROPPED, FAILED, PARTIAL, RECORD, WRITTEN, Carried, Entry
 from mirage.media import file_state
-from mirage.owed import BlockRun, Owed, once_more
 from mirage.plan import Plan
+from mirage.plan.inputs import bind, images_in
 from mirage.record import Abilities, Completion, Engine, Failed, Request
 from mirage.report import Progress
 from mirage.steps.step import Step
 from mirage.steps.workers import Workers
+from mirage.work.owed import BlockRun, Owed, once_more
 
 HALTED = "halted"
 

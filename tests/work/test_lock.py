@@ -15,14 +15,14 @@ from pathlib import Path
 import orjson
 import pytest
 
-from mirage import lock
 from mirage.errors import LockedError
-from mirage.lock import Lock, owner_of, process_start
+from mirage.work import lock
+from mirage.work.lock import Lock, owner_of, process_start
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from mirage.lock import Lock
+from mirage.work.lock import Lock
 with Lock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
@@ -97,13 +97,22 @@ def test_an_owner_on_another_host(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("held", [b"", b"{", b"[]", b'{"host": "'])
 def test_an_owner_who_died_before_he_signed(tmp_path: Path, held: bytes) -> None:
-    """A lock that says nothing holds for some seconds, and not for ever."""
+    """A lock that says nothing is waited for, and not for ever."""
     (tmp_path / "lock").write_bytes(held)
-    with pytest.raises(LockedError):
-        Lock(tmp_path).__enter__()
-    os.utime(tmp_path / "lock", (0, 0))
+    began = time.monotonic()
     with Lock(tmp_path):
-        pass
+        assert 0.5 < time.monotonic() - began < 5
+
+
+def test_an_owner_who_is_about_to_sign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock that says nothing yet, and then does, is respected."""
+    monkeypatch.setattr(lock, "SIGNED_AFTER_SECONDS", 30)
+    (tmp_path / "lock").touch()
+    signing = threading.Timer(0.2, forge, [tmp_path], {"host": "elsewhere", "pid": 1, "started": 1})
+    signing.start()
+    with pytest.raises(LockedError, match="elsewhere"):
+        Lock(tmp_path).__enter__()
+    signing.join()
 
 
 def test_a_lock_that_lacks_something(tmp_path: Path) -> None:
@@ -152,7 +161,7 @@ def test_one_heir_of_many(tmp_path: Path) -> None:
 
 def test_an_heir_who_died_over_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A claim to remove a stale lock is void when its maker is gone."""
-    monkeypatch.setattr(lock, "HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr(lock, "SIGNED_AFTER_SECONDS", 0.05)
     forge(tmp_path, host=socket.gethostname(), pid=0, started=1)
     (tmp_path / "lock.stale").touch()
     with Lock(tmp_path):

@@ -1,0 +1,33 @@
+"""What a journal says of a settled record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+WRITTEN, PARTIAL, DROPPED, FAILED = "written", "partial", "dropped", "failed"
+RECORD = -1
+KEY_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What became of a record, or of one child of it (`child` from 0; RECORD for itself).
+
+    `trail` holds the keys of the answers that were accepted, 16 bytes each, in the order of the
+    plan's steps; `detail` says the rest: how many `children` a record has, its image `files`, how
+    often steps were asked again (`asks`), the `reason` of a drop, the fields of a `failure`.
+    """
+
+    position: int
+    child: int
+    kind: str
+    digest: bytes
+    trail: bytes = b""
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def asks(self) -> Mapping[str, int]:
+        asks: Mapping[str, int] = self.detail.get("asks", {})
+        return asks

@@ -1,0 +1,1 @@
+"""A run on disk and on its way: its folder and lock, what is owed, a record's journey, assembly."""
