@@ -11,9 +11,11 @@ from mirage.names import Path, suggest
 
 BACKENDS: tuple[str, ...] = get_args(get_args(EngineConfig.model_fields["backend"].annotation)[0])
 SERVED = ("openai", "llamacpp", "fake")
+"""The backends that `mirage.engines` opens."""
 LATER = "is not in this version"
 
 _URL = re.compile(r"https?://", re.IGNORECASE)
+_MODEL_AT = re.compile(r"(?:[^:]*@)?https?://", re.IGNORECASE)
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 
 
@@ -38,7 +40,7 @@ def engine_flag(text: str) -> dict[str, Any]:
     if backend in BACKENDS:
         found: dict[str, Any] = {"backend": backend}
         text = rest
-    elif colon and not _URL.match(text) and not _known_otherwise(text, backend):
+    elif colon and not _MODEL_AT.match(text) and not _known_otherwise(text, backend):
         near = suggest(backend, BACKENDS) or f"; known are {', '.join(BACKENDS)}"
         raise ValueError(f"unknown backend '{backend}'{near}")
     else:

@@ -244,6 +244,8 @@ class Journal:
             connection.close()
         for folder in self._copies:
             folder.cleanup()
+        self._known.clear()
+        self._texts.clear()
 
 
 def check_sum(text: Any) -> bytes:
