@@ -41,7 +41,10 @@ ASKING = (
 
 
 def _items(words: Words, least: int = 1, most: int = 3) -> list[str]:
-    return [_item(words, least, most) for _ in range(words.rng.randint(2, 4))]
+    items = [_item(words, least, most) for _ in range(words.rng.randint(2, 4))]
+    if words.rng.random() < words.repeats:
+        items[-1] = words.variation(items[-2])
+    return items
 
 
 def _item(words: Words, least: int, most: int) -> str:
@@ -54,6 +57,8 @@ def _item(words: Words, least: int, most: int) -> str:
 def _draw_question(words: Words) -> Sample:
     rng = words.rng
     ask = f"{rng.choice(ASKING)} {words.clause(1, 4)}"
+    if rng.random() < 0.08:
+        ask = f"what is {words.thing()} used for"
     reply = words.clause(1, 5)
     if rng.random() < 0.1:
         reply = f"{words.phrase(1, 2)}, {words.clause(1, 3)}"
@@ -79,11 +84,17 @@ def _draw_numbered(words: Words) -> Sample:
 
 def _draw_glossary(words: Words) -> Sample:
     count = words.rng.randint(2, 3)
-    entries = [(words.phrase(1, 2), words.clause(1, 4)) for _ in range(count)]
+    terms = [words.phrase(1, 2) for _ in range(count)]
+    meanings = [words.clause(1, 4) for _ in range(count)]
+    if words.rng.random() < 2 * words.repeats:
+        meanings[1] = words.variation(meanings[0])
+    entries = list(zip(terms, meanings, strict=True))
     return tasks.glossary(entries, words.rng.choice((" | ", "; ")))
 
 
 def _draw_plain(words: Words) -> Sample:
+    if words.rng.random() < 0.3:
+        return tasks.plain(words.rng.choice(list(PAIR_KINDS.values()))(words).text)
     sentence = words.clause(3, 7)
     return tasks.plain(
         words.rng.choice((sentence, capitalize(sentence), capitalize(sentence) + "."))
@@ -110,7 +121,8 @@ def _draw_maker(words: Words) -> Sample:
 
 
 def _draw_parts(words: Words) -> Sample:
-    members = [words.phrase(1, 1) for _ in range(words.rng.randint(2, 4))]
+    article = words.rng.choice(("", "", "the "))
+    members = [article + words.phrase(1, 2) for _ in range(words.rng.randint(2, 4))]
     return tasks.parts(words.thing(), members)
 
 

@@ -21,10 +21,11 @@ def word_list(block: str) -> list[str]:
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 ACCENTED = "äöüéèñçáíóøå"
 FUNCTION_WORDS = word_list("""
-the a of and in to for with on from by at or its their this that it into over not very and the
+the the the the the a a of of in in and and to for with on from by at or its their this that it into
+over not very
 """)
 VERBS = word_list("""
-is is are has have can must does not do will you your us
+is is are has have can must does do not will you your us was first about used for
 """)
 
 _TRAINING_POOL = """
@@ -148,6 +149,8 @@ class Words:
         self.few: list[str] = []
         if not held_out and rng.random() < 0.08:
             self.few = [self._fresh_word() for _ in range(rng.randint(5, 9))]
+        self.repeats = 0.0 if held_out else rng.choice((0.0, 0.0, 0.0, 0.15, 0.3))
+        self.drawn: list[str] = []
 
     def _fresh_word(self) -> str:
         rng = self.rng
@@ -159,8 +162,13 @@ class Words:
         return "".join(rng.choice(letters) for _ in range(rng.randint(2, 8)))
 
     def word(self) -> str:
-        """One content word."""
-        return self.rng.choice(self.few) if self.few else self._fresh_word()
+        """One content word; in some training samples often one that was drawn before."""
+        if self.few:
+            return self.rng.choice(self.few)
+        if self.drawn and self.rng.random() < self.repeats:
+            return self.rng.choice(self.drawn)
+        self.drawn.append(self._fresh_word())
+        return self.drawn[-1]
 
     def name(self) -> str:
         """One capitalised name, listed or made up."""
@@ -169,13 +177,33 @@ class Words:
         return capitalize(self._fresh_word())
 
     def person(self) -> str:
-        """A first name and, half of the time, a second one."""
-        link = self.rng.choice((" ",) * 12 + (" van ", " da ", " and ", "-"))
-        return self.name() if self.rng.random() < 0.5 else f"{self.name()}{link}{self.name()}"
+        """One to three names."""
+        person = self.name()
+        for _ in range(self.rng.choice((0, 0, 1, 1, 1, 2))):
+            person += self.rng.choice((" ",) * 9 + (" van ", " da ", " and ", "-")) + self.name()
+        return person
+
+    def variation(self, phrase: str) -> str:
+        """The same phrase with one word changed."""
+        words = phrase.split()
+        words[self.rng.randrange(len(words))] = self.word()
+        return " ".join(words)
 
     def code(self) -> str:
         """One to three capital letters."""
         return "".join(self.rng.choice(LETTERS) for _ in range(self.rng.randint(1, 3))).upper()
+
+    def decorated(self) -> str:
+        """A word or a number with punctuation."""
+        word, first, second = self.word(), self.rng.randint(0, 99), self.rng.randint(0, 99)
+        forms = (
+            f"{word}'s",
+            f"({word})",
+            f"{first}%",
+            f"{first}.{second}",
+            f"{word}/{self.word()}",
+        )
+        return self.rng.choice(forms)
 
     def year(self) -> str:
         """A four-digit year."""
@@ -183,7 +211,8 @@ class Words:
 
     def clause(self, least: int, most: int) -> str:
         """A phrase that may also hold verbs such as `is` and may start with an article."""
-        start = self.rng.choice(("the ", "it ", "a ", f"{self.rng.randint(2, 500)} ", *[""] * 6))
+        number = f"{self.rng.randint(2, 500)} "
+        start = self.rng.choice(("the ", "the ", "it ", "a ", number, *[""] * 6))
         return start + self.phrase(least, most, FUNCTION_WORDS + VERBS)
 
     def phrase(self, least: int, most: int, between: list[str] = FUNCTION_WORDS) -> str:
@@ -191,7 +220,7 @@ class Words:
         rng = self.rng
         words: list[str] = []
         for position in range(rng.randint(least, most)):
-            if position and rng.random() < 0.35:
+            if position and rng.random() < 0.4:
                 words.append(rng.choice(between))
             chance = rng.random()
             if position and chance < 0.03:
@@ -200,13 +229,21 @@ class Words:
                 words.append(self.name())
             elif position and chance < 0.08:
                 words.append(self.code())
-            elif chance < 0.10:
+            elif position and chance < 0.10:
+                words.append(self.decorated())
+            elif chance < 0.12:
                 words.append(f"{self.word()}-{self.word()}")
             else:
                 words.append(self.word())
         return " ".join(words)
 
     def thing(self) -> str:
-        """A short noun phrase, sometimes with an article."""
+        """A short noun phrase, sometimes with an article, sometimes a proper name with one."""
+        if self.rng.random() < 0.1:
+            return (
+                f"the {self.name()} {self.name()}"
+                if self.rng.random() < 0.5
+                else f"the {self.name()}"
+            )
         article = self.rng.choice(("the ", "the ", "a ", "", "", ""))
         return article + self.phrase(1, 2)

@@ -29,7 +29,7 @@ def options() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--steps", type=int, default=7000)
+    parser.add_argument("--steps", type=int, default=8000)
     parser.add_argument("--tokens", type=int, default=4000, help="tokens in one step")
     parser.add_argument("--rate", type=float, default=0.007, help="Muon's learning rate")
     parser.add_argument("--adam-rate", type=float, default=0.002)
