@@ -89,3 +89,22 @@ def test_secrets_in_flags_are_not_stored(tmp_path: Path) -> None:
     assert "hidden" not in (tmp_path / "r" / "run.json").read_text()
     with pytest.raises(ConfigError, match="environment variable"):
         api.recall(tmp_path / "r")
+
+
+def test_configurations_without_a_file_have_folders_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Named after what they say: the same one goes on, another one starts anew."""
+    monkeypatch.chdir(tmp_path)
+    config = {
+        "engine": {"backend": "fake"},
+        "inputs": [{"name": "q", "key": "q"}],
+        "outputs": [{"name": "a", "prompt": "{q}"}],
+        "output_schema": {"a": "{a}"},
+    }
+    first = api.run(config, rows=[{"q": "x"}])
+    again = api.run(config, rows=[{"q": "x"}])
+    other = api.run({**config, "output_schema": {"b": "{a}"}}, rows=[{"q": "y"}])
+    assert first.folder.name.startswith("run-")
+    assert (again.folder, again.usage.calls) == (first.folder, 0)
+    assert other.folder != first.folder

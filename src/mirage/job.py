@@ -5,10 +5,13 @@ Whatever can be wrong with them is wrong here, all at once, before a model is lo
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from mirage.config import Loaded
 from mirage.config.models import SinkConfig
@@ -70,11 +73,20 @@ def prepare(loaded: Loaded, rows: Rows | None = None, *, writes: bool = True) ->
 
 
 def run_dir(loaded: Loaded) -> Path:
-    """The run's folder: as given, or `runs/<name of the configuration>` where one stands."""
+    """The run's folder: as given, or in `runs` where one stands, by the configuration's name.
+
+    One without a file has no name: a short digest of what it says tells it from others.
+    """
     given = loaded.config.run.dir
     if given is not None:
         return loaded.folder / Path(given).expanduser()
-    return Path("runs") / (Path(loaded.file).stem or "run")
+    return Path("runs") / (Path(loaded.file).stem or f"run-{digest(loaded)}")
+
+
+def digest(loaded: Loaded) -> str:
+    """Eight hex digits for a configuration as written, flags not counted."""
+    written = orjson.dumps(loaded.origin.data, default=str)
+    return hashlib.blake2b(written, digest_size=4).hexdigest()
 
 
 def sink_config(

@@ -40,7 +40,8 @@ class Tally(dict[str, int]):
 class Counts:
     """What became of records, and of the rows they made.
 
-    `failures` counts by "boundary/kind", `drops` by reason.
+    `failures` counts by "boundary/kind", `drops` by reason; `by_row` says of both how many of a
+    name were rows of `many`, which fail and drop by themselves.
     """
 
     read: int = 0
@@ -53,6 +54,7 @@ class Counts:
     rows_failed: int = 0
     failures: Tally = field(default_factory=Tally)
     drops: Tally = field(default_factory=Tally)
+    by_row: Tally = field(default_factory=Tally)
 
     def add(self, other: Counts) -> None:
         add(self, other)
@@ -66,7 +68,8 @@ class Counts:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Counts:
-        counted = {name: Tally(data.get(name, {})) for name in ("failures", "drops")}
+        named = ("failures", "drops", "by_row")
+        counted = {name: Tally(data.get(name, {})) for name in named}
         return cls(**{**data, **counted})
 
 
@@ -140,6 +143,8 @@ class Progress:
         for failure in failures:
             cause = f"{failure['boundary']}/{failure['kind']}"
             self.counts.failures[cause] += 1
+            if kind == "partial":
+                self.counts.by_row[cause] += 1
             self.examples.setdefault(cause, str(failure["message"])[:LONGEST_EXAMPLE])
 
     def save(self, folder: Path) -> None:

@@ -34,6 +34,17 @@ def test_check_says_which_backend_was_inferred(tmp_path: Path) -> None:
     assert "secret" not in result.output + str(found)
 
 
+def test_check_names_each_of_several_engines(tmp_path: Path) -> None:
+    """One line per engine, apart from its name."""
+    config = project(tmp_path)
+    text = config.read_text().replace(
+        "engine: {", "engines:\n  writer: {base_url: 'http://h', model_path: m}\n  x: {"
+    )
+    config.write_text(text.replace("name: a, ", "name: a, engine: writer, "))
+    said = [" ".join(line.split()) for line in mirage("check", config).stdout.splitlines()]
+    assert "engines writer = openai (inferred), m at http://h, 64 calls at once" in said
+
+
 def test_check_tells_all_mistakes_at_once(tmp_path: Path) -> None:
     """On stderr, in the order of their lines; as JSON with their fields."""
     config = project(tmp_path)

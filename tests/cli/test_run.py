@@ -96,6 +96,18 @@ def test_the_rows_of_lists_add_up_too(tmp_path: Path) -> None:
     assert (f"made {made} = written {made} + dropped 0 + failed 0" in told) == (made != 3)
 
 
+def test_a_drop_of_rows_says_so(tmp_path: Path) -> None:
+    """A filter after `many` drops rows, not records."""
+    config = project(tmp_path, rows=3)
+    many = "  - {name: pairs, output_type: JSON, many: true, prompt: '{q}', output_schema: [x]}\n"
+    many += "  - {name: none, type: filter, keep: x == 1}\n"
+    text = config.read_text().replace("  - {name: a, prompt: 'say {q}'}\n", many)
+    config.write_text(text.replace("answer: '{a}'", "x: '{x}'"))
+    told = mirage("run", config).stdout
+    made = int(told.split("made ")[1].split()[0])
+    assert f"{made} none (rows)" in told
+
+
 def test_json_is_the_only_thing_on_stdout(tmp_path: Path) -> None:
     """One document with counts, state, exit code and the next step, whatever goes wrong."""
     config = project(tmp_path, engine=FAILING)

@@ -55,3 +55,9 @@ def test_paths_are_short_where_they_can_be(tmp_path: Path, monkeypatch: pytest.M
     assert text.near("/elsewhere") == "/elsewhere"
     monkeypatch.chdir("/")
     assert text.near(tmp_path) == str(tmp_path)
+
+
+@pytest.mark.parametrize(("rows", "told"), [(0, ""), (3, " (rows)"), (1, " (1 row)")])
+def test_causes_say_what_they_count(rows: int, told: str) -> None:
+    """Nothing is added where it is records, as everywhere without `many`."""
+    assert text.rows_of(3, rows) == told

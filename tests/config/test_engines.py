@@ -37,6 +37,7 @@ def test_the_backend_follows_from_what_is_given(keys: dict[str, Any], backend: s
         ("openai:http://h/v1", {"backend": "openai", "base_url": "http://h/v1"}),
         ("http://h:1/v1", {"base_url": "http://h:1/v1"}),
         ("qwen3:8b@http://h:1/v1", {"model_path": "qwen3:8b", "base_url": "http://h:1/v1"}),
+        ("fake@http://h:1/v1", {"model_path": "fake", "base_url": "http://h:1/v1"}),
         ("models/a.gguf", {"model_path": "models/a.gguf"}),
         ("openai:org/m@rev", {"backend": "openai", "model_path": "org/m@rev"}),
     ],

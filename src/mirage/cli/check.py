@@ -87,9 +87,12 @@ def told(what: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for source in what["source"]:
         rest = "".join(f", {key} {value}" for key, value in source.items() if key != "path")
         yield "source", clean(f"{source['path']}{rest}")
-    for name, engine in what["engines"].items():
-        label = "engine" if name == "default" else f"engine {name}"
-        yield label, clean(_engine_line(engine))
+    engines = what["engines"]
+    if list(engines) == ["default"]:
+        yield "engine", clean(_engine_line(engines["default"]))
+    else:
+        lines = (f"{name} = {_engine_line(engine)}" for name, engine in engines.items())
+        yield "engines", clean("\n".join(lines))
     yield "inputs", "\n".join(clean(f"{name} = {key}") for name, key in what["inputs"].items())
     yield "outputs", "\n".join(_output_lines(what))
     yield "columns", clean(", ".join(what["columns"]))

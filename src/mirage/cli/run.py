@@ -18,6 +18,7 @@ from mirage.cli.text import (
     field,
     near,
     rate,
+    rows_of,
     say,
     say_json,
     short,
@@ -142,8 +143,8 @@ def told(summary: Summary, progress: Progress, found: Mapping[str, str]) -> Iter
     yield ""
     owed = progress.total - counts.read if progress.total and summary.state != "done" else 0
     yield from sums(counts, owed, rows=summary.state == "done")
-    yield from causes("failed", counts.failures, found, "yellow")
-    yield from causes("dropped", counts.drops, {}, None)
+    yield from causes("failed", counts.failures, counts.by_row, found, "yellow")
+    yield from causes("dropped", counts.drops, counts.by_row, {})
     yield field("calls", f"paid {usage.calls:,} + recalled {usage.recalled:,}")
     if usage.calls:
         yield field("tokens", f"{usage.prompt_tokens:,} in, {usage.completion_tokens:,} out")
@@ -171,13 +172,21 @@ def sums(counts: Counts, owed: int, *, rows: bool) -> Iterator[str]:
 
 
 def causes(
-    label: str, numbers: Mapping[str, int], found: Mapping[str, str], color: str | None
+    label: str,
+    numbers: Mapping[str, int],
+    by_row: Mapping[str, int],
+    found: Mapping[str, str],
+    color: str | None = None,
 ) -> Iterator[str]:
-    """Why records are not in the dataset, the most frequent causes first."""
+    """Why records, or rows of `many`, are not in the dataset, the most frequent causes first."""
     ordered = sorted(numbers.items(), key=lambda item: -item[1])
     for cause, number in ordered[:CAUSES]:
         said = f": {short(found[cause])}" if cause in found else ""
-        yield field(label, f"{number:,} {short(cause)}{said}", color=color)
+        yield field(
+            label,
+            f"{number:,} {short(cause)}{rows_of(number, by_row.get(cause, 0))}{said}",
+            color=color,
+        )
         label = ""
     if len(ordered) > CAUSES:
         yield field("", f"and {len(ordered) - CAUSES} other causes", color=color)

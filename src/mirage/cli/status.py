@@ -21,6 +21,7 @@ from mirage.cli.text import (
     fields,
     near,
     rate,
+    rows_of,
     say,
     say_json,
     short,
@@ -73,7 +74,8 @@ def told(standing: Status) -> Iterator[tuple[str, str]]:
         yield "calls", f"{live['in_flight']:,} in flight of {live['window']:,}"
     yield "blocks", f"{standing.blocks_done:,} finished"
     causes = sorted(counts.failures.items(), key=lambda item: -item[1])
-    yield "failed", "\n".join(f"{number:,} {short(cause)}" for cause, number in causes)
+    lines = (f"{n:,} {short(cause)}{rows_of(n, counts.by_row[cause])}" for cause, n in causes)
+    yield "failed", "\n".join(lines)
     yield "paid", paid(asdict(usage)) + ", finished blocks" * (standing.state != "done")
     if standing.state != "done" and live:
         yield "", paid(live["usage"]) + ", the last process"

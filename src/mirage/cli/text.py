@@ -141,3 +141,8 @@ def command(*words: str | Path) -> str:
 def balance(whole: str, total: int, parts: Mapping[str, int]) -> str:
     """A sum that shows itself: `read 200 = written 198 + dropped 0 + failed 2`."""
     return f"{whole} {total:,} = " + " + ".join(f"{name} {n:,}" for name, n in parts.items())
+
+
+def rows_of(number: int, rows: int) -> str:
+    """What a cause counts, where it is not records alone: with `many`, rows fail by themselves."""
+    return "" if not rows else " (rows)" if rows == number else f" ({counted(rows, 'row')})"

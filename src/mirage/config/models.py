@@ -253,7 +253,8 @@ class RunConfig(Model):
     """How the run goes."""
 
     dir: str | None = None
-    """Journals, parts and manifest; `runs/<name of the configuration>` where it is not given."""
+    """Journals, parts and manifest; `runs/<name of the configuration>` where it is not given, and
+    `runs/run-<digest>` where that has no file."""
     seed: int = 0
     """Every draw derives from it, the record's place and the output's name."""
     block_rows: Annotated[int, Field(ge=1)] | None = None

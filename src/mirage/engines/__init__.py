@@ -13,11 +13,10 @@ from typing import Any
 
 import orjson
 
+from mirage.config import SERVED
 from mirage.config.models import EngineConfig
 from mirage.errors import ConfigError, Mistake
 from mirage.record import Engine
-
-BACKENDS = ("openai", "llamacpp", "fake")
 
 
 def open_engine(config: EngineConfig, *, backend: str, name: str, base: Path) -> Engine:
@@ -78,5 +77,5 @@ def _qualified(name: str, extras: Mapping[str, Any]) -> str:
 
 
 def _not_served(name: str, backend: str) -> Mistake:
-    served = ", ".join(BACKENDS)
+    served = ", ".join(SERVED)
     return Mistake(f"{name}.backend", f"{backend} is not served by this version; one of {served}")

@@ -13,9 +13,9 @@ from typing import Any
 
 import orjson
 
-from mirage.config import Loaded, backend_of, unserved
+from mirage.config import SERVED, Loaded, backend_of, unserved
 from mirage.config.models import EngineConfig, LLMOutput
-from mirage.engines import BACKENDS, identity
+from mirage.engines import identity
 from mirage.errors import ConfigError
 from mirage.plan.declared import Declared, Keys
 from mirage.plan.graph import CycleError, Graph, arrange
@@ -115,7 +115,7 @@ def compile_engines(declared: Declared) -> dict[str, EngineSpec]:
     specs: dict[str, EngineSpec] = {}
     for name, (path, engine) in given.items():
         backend = backend_of(engine)
-        if backend not in BACKENDS:
+        if backend not in SERVED:
             continue
         model = declared.attempt(path, identity, engine, backend, declared.loaded.folder)
         if model is not None:

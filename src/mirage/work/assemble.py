@@ -19,7 +19,7 @@ from mirage.journal import DROPPED, FAILED, KEY_BYTES, RECORD, WRITTEN, Entry, J
 from mirage.plan import Plan
 from mirage.plan.inputs import bind
 from mirage.record import Failed, Record, Sink
-from mirage.report import Counts, Usage
+from mirage.report import Counts, Tally, Usage
 from mirage.sources.blocks import Block, Readable
 from mirage.steps.step import Step
 from mirage.work.folder import PartNote, Rejected, RunFolder
@@ -137,14 +137,19 @@ class Assembly:
     def _explain(self, place: str, entry: Entry) -> None:
         """Count why an entry is not written, and list it if it failed."""
         if entry.kind == DROPPED:
-            self.counts.drops[entry.detail["reason"]] += 1
+            self._tally(self.counts.drops, entry.detail["reason"], entry.child)
             return
         self._list(Failed(**{**entry.detail["failure"], "place": place}), entry.child)
 
     def _list(self, failed: Failed, child: int) -> None:
-        self.counts.failures[f"{failed.boundary}/{failed.kind}"] += 1
+        self._tally(self.counts.failures, f"{failed.boundary}/{failed.kind}", child)
         shown = asdict(failed) | ({} if child == RECORD else {"child": child})
         self.failures.write(orjson.dumps(shown, option=orjson.OPT_APPEND_NEWLINE))
+
+    def _tally(self, tally: Tally, name: str, child: int) -> None:
+        tally[name] += 1
+        if child != RECORD:
+            self.counts.by_row[name] += 1
 
     def _reject(self, owner: Owner, error: RecordError) -> None:
         """A row that could not be made, or does not fit the output: its record fails after all."""
