@@ -80,6 +80,15 @@ def settle(file: Path, target: Path) -> None:
     sync(target.parent)
 
 
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left half-written in a folder; no living one may write there."""
+    for left in folder.glob(".mirage-*.tmp"):
+        if left.is_dir():
+            shutil.rmtree(left)
+        else:
+            left.unlink()
+
+
 @contextmanager
 def workspace(folder: Path) -> Iterator[Path]:
     """A folder inside `folder` to build something in; it is gone when the block ends."""

@@ -90,6 +90,7 @@ def execute(
     session = Session(job, progress or Progress(), wanted)
     try:
         with Lock(job.folder.root):
+            job.folder.sweep()
             if accept_changes:
                 job.folder.start_over()
             return run_loop(session.run)

@@ -24,7 +24,7 @@ from typing import Any
 
 import orjson
 
-from mirage.atomic import write_bytes
+from mirage.atomic import sweep, write_bytes
 from mirage.errors import RunError, SourceChangedError
 from mirage.journal import carry_over
 from mirage.record import FileState, Source, Span
@@ -79,6 +79,13 @@ class RunFolder:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+
+    def sweep(self) -> None:
+        """Remove what earlier owners left half-written when they were killed."""
+        for folder in (self.root, *self.root.glob("blocks/*"), *self.root.glob("blocks/*/images")):
+            sweep(folder)
+        for clock in self.root.glob("clock-*"):
+            clock.unlink(missing_ok=True)
 
     # -- blocks ----------------------------------------------------------------------------------
 
