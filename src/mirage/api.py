@@ -6,6 +6,7 @@ that `retry` needs nothing but the folder.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -32,10 +33,10 @@ def run(
     config: Configuration,
     rows: Rows | None = None,
     *,
-    source: str | None = None,
-    sink: str | None = None,
+    source: str | Path | None = None,
+    sink: str | Path | None = None,
     engine: str | None = None,
-    run_dir: str | None = None,
+    run_dir: str | Path | None = None,
     limit: int | None = None,
     progress: Progress | None = None,
     accept_changes: bool = False,
@@ -75,10 +76,10 @@ def retry(
 def check(
     config: Configuration,
     *,
-    source: str | None = None,
-    sink: str | None = None,
+    source: str | Path | None = None,
+    sink: str | Path | None = None,
     engine: str | None = None,
-    run_dir: str | None = None,
+    run_dir: str | Path | None = None,
     limit: int | None = None,
 ) -> Job:
     """What `run` would do. Raises ConfigError with every mistake; nothing is loaded or written."""
@@ -91,7 +92,7 @@ def preview(
     rows: Rows | None = None,
     *,
     count: int = 5,
-    source: str | None = None,
+    source: str | Path | None = None,
     engine: str | None = None,
 ) -> list[Preview]:
     """The first records' way: prompts, replies and rows. Nothing is written."""
@@ -109,10 +110,22 @@ def loaded(config: Configuration, overrides: Mapping[str, Any]) -> Loaded:
             raise ConfigError([Mistake("", "a loaded configuration takes no flags: load it again")])
         return config
     if isinstance(config, Mapping):
-        return parse_config(orjson.dumps(config).decode(), overrides=overrides)
+        return parse_config(written(config), overrides=overrides)
+    if not isinstance(config, str | Path):
+        message = f"a configuration is a file, YAML text or a mapping, not {type(config).__name__}"
+        raise ConfigError([Mistake("", message)])
     if isinstance(config, Path) or "\n" not in config:
         config = Path(config).absolute()
     return load_config(config, overrides=overrides)
+
+
+def written(config: Mapping[str, Any]) -> str:
+    """A mapping as text; paths may stand in it as `Path`."""
+    try:
+        return orjson.dumps(config, default=os.fspath).decode()
+    except TypeError as exc:
+        message = f"the configuration holds what YAML cannot: {exc.__cause__ or exc}"
+        raise ConfigError([Mistake("", message)]) from exc
 
 
 def remember(job: Job) -> None:
@@ -144,7 +157,10 @@ def recall(run: Path) -> Loaded:
     """The configuration of a run, given its folder or the configuration's own file."""
     if run.is_file():
         alone = loaded(run, {})
-        noted = read_note(run_dir(alone))
+        folder = run_dir(alone)
+        noted = read_note(folder)
+        if noted is None and not folder.exists():
+            raise ConfigError([Mistake("", "has not run yet: nothing can have failed", str(run))])
         if noted is None or noted["config"] != alone.file:
             return alone
         return loaded(Path(noted["config"]), recalled(noted["flags"]))
@@ -179,10 +195,10 @@ def recalled(overrides: dict[str, Any]) -> dict[str, Any]:
 
 def flags(
     *,
-    source: str | None = None,
-    sink: str | None = None,
+    source: str | Path | None = None,
+    sink: str | Path | None = None,
     engine: str | None = None,
-    run_dir: str | None = None,
+    run_dir: str | Path | None = None,
     limit: int | None = None,
 ) -> dict[str, Any]:
     """What flags say, in the shape of the configuration; their paths are relative to here."""
@@ -203,8 +219,9 @@ def flags(
     return given
 
 
-def here(path: str) -> str:
+def here(given: str | Path) -> str:
     """A flag's path, absolute: a configuration's own are relative to where it stands."""
+    path = str(given)
     if "://" in path:
         return path
     absolute = str(Path(path).expanduser().absolute())

@@ -22,10 +22,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import ClassVar
+from types import TracebackType
+from typing import ClassVar, Literal
 
 
 class MirageError(Exception):
@@ -139,12 +138,21 @@ class Drop(Exception):  # noqa: N818
         self.reason = reason
 
 
-@contextmanager
-def boundary(error: type[RecordError], kind: str) -> Iterator[None]:
+class boundary:  # noqa: N801 - read as a verb: with boundary(MediaError, "broken"): ...
     """Whatever an outside library raises in here becomes `error`; our own errors pass through."""
-    try:
-        yield
-    except (MirageError, Drop):
-        raise
-    except Exception as exc:
-        raise error(kind, f"{type(exc).__name__}: {exc}") from exc
+
+    __slots__ = ("error", "kind")
+
+    def __init__(self, error: type[RecordError], kind: str) -> None:
+        self.error = error
+        self.kind = kind
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> Literal[False]:
+        if isinstance(exc, Exception) and not isinstance(exc, (MirageError, Drop)):
+            raise self.error(self.kind, f"{type(exc).__name__}: {exc}") from exc
+        return False

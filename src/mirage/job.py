@@ -73,14 +73,14 @@ def prepare(loaded: Loaded, rows: Rows | None = None, *, writes: bool = True) ->
 
 
 def run_dir(loaded: Loaded) -> Path:
-    """The run's folder: as given, or in `runs` where one stands, by the configuration's name.
+    """The run's folder: as given, or in `runs` beside the configuration, by its name.
 
-    One without a file has no name: a short digest of what it says tells it from others.
+    One without a file has neither: a short digest of what it says, in `runs` where one stands.
     """
     given = loaded.config.run.dir
     if given is not None:
         return loaded.folder / Path(given).expanduser()
-    return Path("runs") / (Path(loaded.file).stem or f"run-{digest(loaded)}")
+    return loaded.folder / "runs" / (Path(loaded.file).stem or f"run-{digest(loaded)}")
 
 
 def digest(loaded: Loaded) -> str:
@@ -105,7 +105,11 @@ def _sources(
     loaded: Loaded, rows: Rows | None, folder: RunFolder, mistakes: list[Mistake]
 ) -> Sources | None:
     if rows is not None:
-        return Sources([open_rows(rows)])
+        try:
+            return Sources([open_rows(rows)])
+        except ValueError as exc:
+            mistakes.append(Mistake("rows", str(exc)))
+            return None
     opened: list[Readable] = []
     several = isinstance(loaded.config.source, list)
     for number, config in enumerate(loaded.config.sources):
@@ -127,7 +131,7 @@ def _sink(
     try:
         return open_sink(config, base=loaded.folder, declared=plan.declared if plan else {})
     except ValueError as exc:
-        mistakes.append(loaded.mistake(("sink",), str(exc)))
+        mistakes.append(loaded.mistake(("sink", "path"), str(exc)))
         return None
 
 

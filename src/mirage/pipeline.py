@@ -155,7 +155,8 @@ class Pipeline:
 
     async def _worker(self, feed: Feed, finish: Callable[[BlockRun], None]) -> None:
         while (owed := await feed.take()) is not None:
-            await self.crew.ready()
+            if not self.crew.started:
+                await self.crew.ready()
             run = owed.run
             self.open.add(run)
             entries = await travel(owed, self.crew)

@@ -22,12 +22,14 @@ import orjson
 
 from mirage import __version__
 from mirage.atomic import write_bytes
+from mirage.config.models import SourceConfig
 from mirage.engines import describe
 from mirage.errors import RunError, StoppedError
 from mirage.job import Job
 from mirage.journal import Carried
 from mirage.pipeline import Pipeline, totals
 from mirage.report import Counts, Progress, Usage
+from mirage.sources import open_source
 from mirage.steps.workers import Workers
 from mirage.work.journey import Crew
 from mirage.work.lock import Lock
@@ -64,10 +66,11 @@ class Summary:
         return 130 if self.state == INTERRUPTED else 4
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """The rows of a JSONL dataset."""
-        with self.target.open("rb") as file:
-            for line in file:
-                yield orjson.loads(line)
+        """The rows of the dataset, as a source would read them: images are not decoded."""
+        dataset = SourceConfig(path=str(self.target))
+        source = open_source(dataset, base=Path(), number=0, spool=self.folder)
+        for record in source.peek(self.counts.rows_written):
+            yield dict(record.values)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"exit_code": self.exit_code}

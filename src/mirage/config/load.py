@@ -42,8 +42,12 @@ class Loaded:
     flagged: frozenset[Path]
 
     def position(self, path: Path, offset: int = 0) -> tuple[int, int]:
-        """Line and column of a value, (0, 0) where a flag gave it; see `Document.position`."""
-        return (0, 0) if is_below(path, self.flagged) else self.origin.position(path, offset)
+        """Line and column of a value, (0, 0) where a flag gave it, or the engine that it belongs
+        to; see `Document.position`.
+        """
+        replaced = path == ("engine",) and any(given[0] == "engine" for given in self.flagged)
+        flagged = replaced or is_below(path, self.flagged)
+        return (0, 0) if flagged else self.origin.position(path, offset)
 
     def mistake(self, path: Path, message: str, offset: int = 0) -> Mistake:
         """A mistake in the value at `path`, `offset` characters into it."""

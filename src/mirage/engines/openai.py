@@ -21,7 +21,7 @@ from mirage.engines import chat
 from mirage.engines.http import HttpClient, PassingError, Secrets, parse_url, refusal
 from mirage.engines.retry import persist
 from mirage.engines.window import AdaptiveWindow
-from mirage.errors import AuthenticationError, ConfigError, EngineError, Mistake
+from mirage.errors import AuthenticationError, ConfigError, EngineError, Mistake, StoppedError
 from mirage.record import Abilities, Completion, Message, Request, Window
 
 CAPACITY = 64
@@ -60,6 +60,7 @@ class OpenAIEngine:
         self._endpoints = _endpoints(config, name)
         self._secrets = Secrets()
         self._client: HttpClient | None = None
+        self._heard = False
         self.capacity = config.max_in_flight or CAPACITY
         self._window = AdaptiveWindow(self.capacity, rpm=config.rpm, tpm=config.tpm)
         self.window: Window = self._window
@@ -85,7 +86,12 @@ class OpenAIEngine:
             raise EngineError("request", f"cannot be sent: {exc}") from exc
 
         call = partial(self._call, body)
-        return await persist(call, self._window, self._config.retries, self._secrets)
+        try:
+            return await persist(call, self._window, self._config.retries, self._secrets)
+        except EngineError as error:
+            if error.kind == "connection" and not self._heard:
+                raise StoppedError(f"no endpoint has answered yet: {error}") from error
+            raise
 
     async def probe_schema(self, known: bool | None = None) -> bool:
         """Whether a JSON schema binds the model here: several servers ignore it silently.
@@ -141,6 +147,7 @@ class OpenAIEngine:
             raise
         finally:
             endpoint.in_flight -= 1
+        self._heard = True
         if not 200 <= status < 300:
             raise refusal(status, headers, data, self._secrets)
         return read_completion(data, time.perf_counter() - began, attempt)

@@ -57,11 +57,11 @@ def format_of(config: SinkConfig) -> Format:
     told = None if config.path.endswith("/") else SUFFIXES.get(suffix)
     if config.format is not None:
         if told not in (None, config.format):
-            raise ValueError(f"sink: {config.path} does not go with format {config.format!r}")
+            raise ValueError(f"{config.path} does not go with format {config.format!r}")
         return config.format
     if told is None:
         raise ValueError(
-            f"sink: the format of {config.path!r} cannot be told: end it in .jsonl or .parquet, "
+            f"the format of {config.path!r} cannot be told: end it in .jsonl or .parquet, "
             "or set `format` to jsonl, parquet or hf"
         )
     return told

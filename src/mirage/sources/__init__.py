@@ -60,7 +60,9 @@ def open_rows(rows: Iterable[Mapping[str, Any]], number: int = 0) -> Readable:
     from mirage.sources import memory
 
     if isinstance(rows, str | bytes | Mapping):
-        raise ValueError(f"rows are a sequence of mappings, not {type(rows).__name__}")
+        raise ValueError(f"they are a sequence of mappings, not {type(rows).__name__}")
+    if hasattr(rows, "to_dict") and hasattr(rows, "columns"):  # iterating gives names of columns
+        raise ValueError("they are a sequence of mappings: give a data frame's to_dict('records')")
     if hasattr(rows, "with_format") and hasattr(rows, "_fingerprint") and hasattr(rows, "data"):
         return memory.DatasetRows(rows, number)
     return memory.Rows(rows, number)

@@ -41,8 +41,8 @@ class Workers:
         if self._pool is None:
             self._pool = ProcessPool(
                 max_workers=os.cpu_count() or 1,
-                initializer=sys.path.insert,
-                initargs=(0, str(self._folder)),
+                initializer=settle_in,
+                initargs=(str(self._folder),),
                 context=multiprocessing.get_context("spawn"),
             )
         future = self._pool.schedule(apply, args=[target, dict(arguments)], timeout=timeout)
@@ -57,6 +57,15 @@ class Workers:
         if self._pool is not None:
             self._pool.stop()  # type: ignore[no-untyped-call]
             self._pool.join()
+
+
+def settle_in(folder: str) -> None:
+    """In the worker, before its first call: find modules, and keep off stdout.
+
+    What a function prints goes to stderr: stdout is the command's, maybe a JSON document.
+    """
+    sys.path.insert(0, folder)
+    os.dup2(2, 1)
 
 
 def apply(target: str, arguments: dict[str, Any]) -> str:

@@ -51,7 +51,9 @@ class _Jinja(ImmutableSandboxedEnvironment):
         return "".join(as_text(value) for value in values)
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        if type(obj) is not dict and isinstance(obj, _OWN) and not attribute.startswith("_"):
+        if type(obj) is dict and attribute in obj:
+            return obj[attribute]
+        if isinstance(obj, _OWN) and not attribute.startswith("_"):
             found = getattr(obj, attribute, MISSING)
             if found is not MISSING:
                 return found

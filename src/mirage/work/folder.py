@@ -3,10 +3,10 @@
     run/
       lock                       who owns it
       run.sqlite                 the blocks of the source, and its files as they were
-      blocks/000000/             attempt-0000.sqlite ..., part.jsonl or part.parquet, part.json
+      blocks/000000/             attempt-0000.sqlite ..., part.jsonl or part.parquet, part.json,
+                                 and failed.jsonl: every failed record, with its cause
       progress.json              the owner's live view
       manifest.json              what was made, and how
-      failed.jsonl               every failed record, with its cause
 
 A block's part counts as long as the fingerprints in its `part.json` are those of the plan and the
 sink, and no journal was written after it.

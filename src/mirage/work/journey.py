@@ -44,6 +44,7 @@ class Crew:
     remember: Callable[[dict[str, bool]], None] = lambda probes: None
     warnings: list[str] = field(default_factory=list)
     halting: bool = False
+    started: bool = False
     _starting: asyncio.Task[None] | None = None
 
     async def ready(self) -> None:
@@ -53,6 +54,7 @@ class Crew:
         if not self._starting.done():
             await asyncio.shield(self._starting)
         self._starting.result()
+        self.started = True
 
     async def _start(self) -> None:
         for name, engine in self.engines.items():
