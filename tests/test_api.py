@@ -20,6 +20,13 @@ output_schema: {a: "{a}"}
 sink: {path: out.jsonl}
 """
 
+PLAIN = {
+    "engine": {"backend": "fake"},
+    "inputs": [{"name": "q", "key": "q"}],
+    "outputs": [{"name": "a", "prompt": "{q}"}],
+    "output_schema": {"a": "{a}"},
+}
+
 
 def folder(root: Path) -> Path:
     for name in ("a", "b"):
@@ -96,15 +103,62 @@ def test_configurations_without_a_file_have_folders_of_their_own(
 ) -> None:
     """Named after what they say: the same one goes on, another one starts anew."""
     monkeypatch.chdir(tmp_path)
-    config = {
-        "engine": {"backend": "fake"},
-        "inputs": [{"name": "q", "key": "q"}],
-        "outputs": [{"name": "a", "prompt": "{q}"}],
-        "output_schema": {"a": "{a}"},
-    }
-    first = api.run(config, rows=[{"q": "x"}])
-    again = api.run(config, rows=[{"q": "x"}])
-    other = api.run({**config, "output_schema": {"b": "{a}"}}, rows=[{"q": "y"}])
+    first = api.run(PLAIN, rows=[{"q": "x"}])
+    again = api.run(PLAIN, rows=[{"q": "x"}])
+    other = api.run({**PLAIN, "output_schema": {"b": "{a}"}}, rows=[{"q": "y"}])
     assert first.folder.name.startswith("run-")
     assert (again.folder, again.usage.calls) == (first.folder, 0)
     assert other.folder != first.folder
+
+
+@pytest.mark.parametrize(
+    "sink",
+    [
+        {"path": "o.jsonl"},
+        {"path": "o.parquet"},
+        {"path": "p/", "format": "parquet"},
+        {"path": "j/", "format": "jsonl"},
+        {"path": "h", "format": "hf"},
+    ],
+)
+def test_the_summary_reads_any_dataset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sink: dict[str, str]
+) -> None:
+    """Its rows, all of them and in order, from a file or a folder of several parts."""
+    monkeypatch.chdir(tmp_path)
+    config = {**PLAIN, "output_schema": {"q": "{q}"}, "sink": sink, "run": {"block_rows": 3}}
+    rows = [{"q": f"row {n}"} for n in range(8)]
+    assert list(api.run(config, rows=rows).rows()) == rows
+
+
+def test_paths_may_be_paths(tmp_path: Path) -> None:
+    """In a mapping and as arguments, as well as text."""
+    folder(tmp_path)
+    config = {**PLAIN, "source": {"path": tmp_path / "a.jsonl"}}
+    assert api.run(config, sink=tmp_path / "o.jsonl", run_dir=tmp_path / "r").counts.written == 2
+
+
+@pytest.mark.parametrize("rows", ["rows.jsonl", {"q": ["x"]}])
+def test_rows_that_are_none_are_a_mistake(tmp_path: Path, rows: object) -> None:
+    """A path or a mapping of columns is no sequence of rows."""
+    with pytest.raises(ConfigError, match="rows: they are a sequence of mappings"):
+        api.run(PLAIN, rows=rows, run_dir=tmp_path / "r")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("config", [None, {**PLAIN, "run": {"seed": object()}}])
+def test_what_is_no_configuration_is_a_mistake(config: object) -> None:
+    """Neither a traceback of a library's, nor a guess."""
+    with pytest.raises(ConfigError, match="configuration"):
+        api.run(config, rows=[])  # type: ignore[arg-type]
+
+
+def test_a_run_is_found_again_from_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stands beside its configuration: nothing is paid twice, wherever the command is given."""
+    config = folder(tmp_path)
+    first = api.run(config)
+    monkeypatch.chdir("/")
+    again = api.run(config)
+    assert (again.folder, again.usage.calls) == (first.folder, 0)
+    assert first.folder == tmp_path / "runs" / "c"

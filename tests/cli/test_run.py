@@ -121,6 +121,42 @@ def test_json_is_the_only_thing_on_stdout(tmp_path: Path) -> None:
     assert document(out)["mistakes"][0]["message"].startswith("cannot be read")
 
 
+def test_what_a_step_prints_stays_off_stdout(tmp_path: Path) -> None:
+    """A Python step may print: the JSON document stays whole, and stderr shows it."""
+    (tmp_path / "steps.py").write_text("def loud(q):\n    print('heard', q)\n    return q\n")
+    step = "  - {name: b, type: python, file: steps.py, function: loud, args: {q: '{q}'}}\n"
+    code, out, err = process("run", project(tmp_path, rows=2, more=step), "--json")
+    assert (code, document(out)["counts"]["written"]) == (0, 2)
+    assert "heard question 1" in err
+
+
+def test_an_endpoint_that_never_answers_stops_the_run(tmp_path: Path) -> None:
+    """No record fails for a server that was not started: all are owed still."""
+    config = project(
+        tmp_path, engine="{base_url: 'http://127.0.0.1:9/v1', model_path: m, retries: 0}"
+    )
+    result = mirage("run", config, "--json")
+    found = document(result.stdout)
+    assert (result.exit_code, found["state"], found["counts"]["failed"]) == (4, "stopped", 0)
+    assert "no endpoint has answered yet: 127.0.0.1:9" in found["reason"]
+    assert sums(mirage("run", config, "--engine", "fake").stdout) == [20, 20, 0, 0]
+
+
+def test_what_a_flag_got_wrong_has_no_line(tmp_path: Path) -> None:
+    """The file is not to blame: no position is shown for the sink or the engine of a flag."""
+    config = project(tmp_path)
+    said = mirage("run", config, "--sink", tmp_path / "x.jsnl").stderr
+    assert said.startswith(f"sink.path: the format of '{tmp_path}/x.jsnl' cannot be told")
+    assert mirage("run", config, "--engine", "no.gguf").stderr.startswith("engine: no such file")
+
+
+def test_a_retry_of_what_never_ran_is_a_mistake(tmp_path: Path) -> None:
+    """Nothing is run that was not asked for."""
+    result = mirage("retry", project(tmp_path))
+    assert (result.exit_code, "has not run yet" in result.stderr) == (2, True)
+    assert not (tmp_path / "out.jsonl").exists()
+
+
 def test_quiet_is_silent_where_all_is_well(tmp_path: Path) -> None:
     """Nothing is printed for a clean run; trouble still is."""
     (tmp_path / "bad").mkdir()

@@ -14,7 +14,7 @@ from mirage.config.models import EngineConfig
 from mirage.engines import describe, identity, open_engine
 from mirage.engines.mock import Behaviour, running
 from mirage.engines.openai import OpenAIEngine, read_completion
-from mirage.errors import AuthenticationError, ConfigError, EngineError
+from mirage.errors import AuthenticationError, ConfigError, EngineError, StoppedError
 
 from . import canned
 from .asking import COLOUR, answers, ask, endpoint, failure, picture, request
@@ -115,11 +115,19 @@ def test_queueing_is_no_timeout() -> None:
 
 
 def test_nobody_there() -> None:
-    """A refused connection is repeated, then an error of kind "connection"."""
+    """A refused connection is repeated; an endpoint that has never answered stops the run."""
     error = failure(endpoint("http://127.0.0.1:9/v1", retries=1), request("hi"))
+    assert isinstance(error, StoppedError)
+    assert "no endpoint has answered yet: 127.0.0.1:9: Connection refused" in str(error)
+
+
+def test_an_endpoint_that_goes_away() -> None:
+    """Once it has answered, a connection that stays lost is the record's failure."""
+    with canned.server(canned.reply("yes"), b"") as server:
+        engine = endpoint(server.url, retries=1, max_in_flight=1)
+        _, error = asyncio.run(ask(engine, request("hi"), request("ho")))
     assert isinstance(error, EngineError)
     assert (error.kind, error.attempts) == ("connection", 2)
-    assert "127.0.0.1:9" in error.message
 
 
 def test_a_lost_connection_is_repeated() -> None:

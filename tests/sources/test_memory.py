@@ -91,3 +91,19 @@ def test_a_dataset_keeps_the_bytes_of_its_images() -> None:
     (span,) = source.survey()
     assert not open_rows(data.select([0, 1, 2])).intact(span)
     assert source.weight(span) > 0
+
+
+def test_a_data_frame_is_refused() -> None:
+    """Iterating one gives the names of its columns."""
+
+    class Frame:
+        columns = ("q",)
+
+        def to_dict(self) -> dict[str, list[str]]:
+            return {"q": ["x"]}
+
+        def __iter__(self) -> Iterator[str]:
+            return iter(self.columns)
+
+    with pytest.raises(ValueError, match="to_dict"):
+        open_rows(Frame())  # type: ignore[arg-type]
