@@ -6,6 +6,7 @@ Whatever can be wrong with them is wrong here, all at once, before a model is lo
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,10 +130,22 @@ def _sink(
     loaded: Loaded, config: SinkConfig, plan: Plan | None, mistakes: list[Mistake]
 ) -> Sink | None:
     try:
+        check_room(loaded.folder / config.path)
         return open_sink(config, base=loaded.folder, declared=plan.declared if plan else {})
     except ValueError as exc:
         mistakes.append(loaded.mistake(("sink", "path"), str(exc)))
         return None
+
+
+def check_room(target: Path) -> None:
+    """Raise ValueError where no dataset can be put: known now, not after the last call."""
+    place = target.absolute().parent
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        raise ValueError(f"{place} is no folder")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise ValueError(f"{place} cannot be written to")
 
 
 def _engines(loaded: Loaded, plan: Plan | None, mistakes: list[Mistake]) -> dict[str, Engine]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import jsonschema
@@ -43,6 +44,35 @@ def test_check_names_each_of_several_engines(tmp_path: Path) -> None:
     config.write_text(text.replace("name: a, ", "name: a, engine: writer, "))
     said = [" ".join(line.split()) for line in mirage("check", config).stdout.splitlines()]
     assert "engines writer = openai (inferred), m at http://h, 64 calls at once" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("def shout(q): return q", "has no 'shuot'; did you mean 'shout'?"),
+        ("def shuot(q) return q", "is not Python: expected ':'"),
+        ("from os import *", ""),
+        ("from os.path import join as shuot", ""),
+    ],
+)
+def test_check_looks_for_functions(tmp_path: Path, text: str, says: str) -> None:
+    """In the file, without running it: a name that is not there would fail every record."""
+    (tmp_path / "steps.py").write_text(text)
+    more = "  - {name: b, type: python, file: steps.py, function: shuot}\n"
+    result = mirage("check", project(tmp_path, more=more))
+    assert result.exit_code == (2 if says else 0)
+    assert says in result.output
+
+
+def test_check_knows_where_nothing_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found before the first call is paid for: a file in the way, or a folder that is read-only."""
+    config = project(tmp_path)
+    result = mirage("check", config, "--sink", config / "x.jsonl")
+    assert (result.exit_code, f"sink.path: {config} is no folder" in result.stderr) == (2, True)
+    monkeypatch.setattr("os.access", lambda path, mode: not mode & os.W_OK)  # root may write it
+    assert f"{tmp_path} cannot be written to" in mirage("check", config).stderr
 
 
 def test_check_tells_all_mistakes_at_once(tmp_path: Path) -> None:

@@ -113,3 +113,10 @@ def test_unknown_arguments_are_refused() -> None:
     """A misspelt argument is a mistake in the configuration."""
     with pytest.raises(ConfigError, match=r"engine\.args\.latencey"):
         fake(latencey=1)
+
+
+@pytest.mark.parametrize("args", [{"latency": "slow"}, {"fail": -1}, {"fail": True}])
+def test_arguments_of_a_wrong_kind_are_refused(args: dict[str, Any]) -> None:
+    """Before the first call, not at each of them."""
+    with pytest.raises(ConfigError, match=r"engine\.args\.\w+: must be a number"):
+        fake(**args)

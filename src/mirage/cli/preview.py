@@ -126,7 +126,7 @@ def described(preview: Preview) -> dict[str, Any]:
             }
             for call in preview.calls
         ],
-        "rows": [orjson.Fragment(as_text(row)) for row in preview.rows],
+        "rows": [orjson.loads(as_text(row)) for row in preview.rows],
         "problems": preview.problems,
         "failed": preview.failed,
     }

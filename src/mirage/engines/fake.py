@@ -37,6 +37,11 @@ class FakeEngine:
             raise ConfigError(
                 [Mistake(path, "the fake engine has no such thing") for path in where]
             )
+        wrong = [key for key in ("latency", "fail") if not _number(config.args.get(key, 0))]
+        if wrong:
+            raise ConfigError(
+                [Mistake(f"{name}.args.{key}", "must be a number, 0 or more") for key in wrong]
+            )
         self._args = config.args
         self.capacity = config.max_in_flight or CAPACITY
         self._window = AdaptiveWindow(self.capacity, rpm=config.rpm, tpm=config.tpm)
@@ -65,6 +70,10 @@ class FakeEngine:
 
     async def close(self) -> None:
         """Nothing to release."""
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
 
 
 def draw_of(sampling: Mapping[str, Any], seed: int | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib.util
 from collections.abc import Iterator, Mapping
@@ -206,7 +207,7 @@ def kind(schema: Mapping[str, Any]) -> str:
 def function(output: PythonOutput, folder: Path) -> tuple[str, str]:
     """A function's target, `/path/file.py:name` or `module:name`, and a hash of its file.
 
-    Raises ValueError where there is no such file or module.
+    Raises ValueError where there is no such file, module or name in it.
     """
     if output.file is not None:
         path = (folder / Path(output.file).expanduser()).resolve()
@@ -219,7 +220,29 @@ def function(output: PythonOutput, folder: Path) -> tuple[str, str]:
         path = module_file(module, folder)
     if not path.is_file():
         raise ValueError(f"there is no file {path}")
-    return target, hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+    text = path.read_bytes()
+    if path.suffix == ".py":
+        look_for(target.rpartition(":")[2], text, path)
+    return target, hashlib.blake2b(text, digest_size=16).hexdigest()
+
+
+def look_for(name: str, text: bytes, path: Path) -> None:
+    """Raise ValueError where a Python file can have no such name; the file is not run."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError) as exc:
+        raise ValueError(f"{path} is not Python: {exc}") from exc
+    known: set[str] = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                known.add(node.name)
+            case ast.Name(ctx=ast.Store()):
+                known.add(node.id)
+            case ast.alias():
+                known.add(node.asname or node.name)
+    if name not in known and "*" not in known:
+        raise ValueError(f"{path} has no '{name}'{suggest(name, known)}")
 
 
 def module_file(module: str, folder: Path) -> Path:
