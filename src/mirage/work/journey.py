@@ -108,7 +108,7 @@ class Journey:
                 return await self.run.journal.recall(key)
             if (leader := self.run.pending.get(key)) is None:
                 break
-            await leader
+            await asyncio.shield(leader)  # who waits may be cancelled, and then takes nobody along
         done = self.run.pending[key] = asyncio.get_running_loop().create_future()
         try:
             if self.crew.carried and (known := self.crew.carried.get(key)) is not None:
