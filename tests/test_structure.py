@@ -13,7 +13,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "mirage"
 LAYERS = """
-    errors names atomic recipes
+    errors names atomic value recipes
     record
     template select media config
     journal report

@@ -73,6 +73,13 @@ def write_bytes(target: Path, data: bytes) -> None:
         file.write(data)
 
 
+def show(target: Path, data: bytes) -> None:
+    """Replace a small file that others look at. It need not outlive a power cut: no sync."""
+    temporary = beside(target)
+    temporary.write_bytes(data)
+    temporary.replace(target)
+
+
 def settle(file: Path, target: Path) -> None:
     """Sync a finished file and rename it over `target`."""
     sync(file)

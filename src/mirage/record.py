@@ -16,9 +16,10 @@ from typing import Any, Protocol
 import orjson
 
 from mirage.errors import SinkError, SourceError
+from mirage.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Record:
     """One row of the source, as read.
 
@@ -36,7 +37,7 @@ class Record:
         return replace(self, values=values)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Image:
     """One image of a record: its original bytes, or the file that holds them.
 
@@ -52,7 +53,7 @@ class Image:
         return self.data if self.data is not None else Path(self.path or "").read_bytes()
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Picture:
     """What a model sees of an image: the original bytes, or a copy made for the engine's limits.
 
@@ -69,7 +70,7 @@ class Picture:
 Part = str | Picture
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Message:
     """One turn of a conversation. Consecutive texts are one part; pictures stand in order."""
 
@@ -85,7 +86,7 @@ class Message:
         return tuple(part for part in self.parts if isinstance(part, Picture))
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Request:
     """One call to a model, and `key`, the hash of everything that decides its answer.
 
@@ -127,7 +128,7 @@ class Request:
         return replace(self, schema=schema)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Completion:
     """A model's answer. `finish` is the endpoint's own word: stop, length, content_filter, ...
 
@@ -251,7 +252,8 @@ class Engine(Protocol):
     """Requests in, completions out.
 
     `complete` raises EngineError for one request's trouble, after its own attempts are spent, and
-    AuthenticationError where no request can succeed. It is called inside `window`.
+    StoppedError where no request can succeed (AuthenticationError for a key that is refused). It
+    is called inside `window`.
     """
 
     window: Window

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from mirage.atomic import write_bytes
+from mirage.atomic import show
 from mirage.record import Completion
 
 LONGEST_EXAMPLE = 500
@@ -149,4 +149,4 @@ class Progress:
 
     def save(self, folder: Path) -> None:
         shown = asdict(self) | {"rate": self.rate, "seconds_left": self.seconds_left}
-        write_bytes(folder / "progress.json", orjson.dumps(shown | {"time": time.time()}))
+        show(folder / "progress.json", orjson.dumps(shown | {"time": time.time()}))

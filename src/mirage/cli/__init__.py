@@ -10,6 +10,6 @@ The first four are shared. Only click is loaded here; commands load what they ne
 so that `mirage --help` answers at once.
 """
 
-from mirage.cli.app import main
+from mirage.cli.app import console, main
 
-__all__ = ["main"]
+__all__ = ["console", "main"]

@@ -7,12 +7,12 @@ Format: https://platform.openai.com/docs/api-reference/chat/create
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
+import pybase64
 
 from mirage.record import Message, Part, Picture
 
@@ -20,7 +20,7 @@ from mirage.record import Message, Part, Picture
 def data_url(picture: Picture) -> orjson.Fragment:
     """The picture as a `data:` URL, already a JSON string: base64 needs no escaping."""
     head = f'"data:{picture.media_type};base64,'.encode()
-    return orjson.Fragment(head + binascii.b2a_base64(picture.data, newline=False) + b'"')
+    return orjson.Fragment(head + pybase64.b64encode(picture.data) + b'"')
 
 
 def to_wire(messages: Iterable[Message]) -> list[dict[str, Any]]:

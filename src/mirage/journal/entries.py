@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
+
+from mirage.value import value
 
 WRITTEN, PARTIAL, DROPPED, FAILED = "written", "partial", "dropped", "failed"
 RECORD = -1
 KEY_BYTES = 16
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Entry:
     """What became of a record, or of one child of it (`child` from 0; RECORD for itself).
 

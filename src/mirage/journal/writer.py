@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -38,12 +37,14 @@ class Job:
 class Writer:
     """The journals' own thread. Each of its commits is a group: what came since the last one.
 
-    Jobs are handed over once per turn of the event loop, so that a busy loop pays once for many.
+    Jobs are handed over GROUP_SECONDS after the first of them, or GROUP_ROWS at once, so that the
+    thread wakes once for many.
     """
 
     def __init__(self) -> None:
         self._turn: list[Job] = []
         self._turns: SimpleQueue[list[Job] | None] = SimpleQueue()
+        self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._error: RunError | None = None
         self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
@@ -79,10 +80,14 @@ class Writer:
         if self._error:
             raise self._error
         if not self._turn:
-            self._loop.call_soon(self._hand_over)
+            self._timer = self._loop.call_later(GROUP_SECONDS, self._hand_over)
         self._turn.append(job)
+        if len(self._turn) >= GROUP_ROWS:
+            self._hand_over()
 
     def _hand_over(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         turn, self._turn = self._turn, []
         if turn:
             self._turns.put(turn)
@@ -99,14 +104,13 @@ class Writer:
             self._loop.call_soon_threadsafe(self._tell, jobs)
 
     def _group(self) -> tuple[list[Job], bool]:
-        """What has come by now, or within GROUP_SECONDS of the first; and whether more may come."""
+        """What has been handed over by now; and whether more may come."""
         jobs: list[Job] = []
-        turn, until = self._turns.get(), time.monotonic() + GROUP_SECONDS
+        turn = self._turns.get()
         while turn is not None:
             jobs += turn
-            wait = until - time.monotonic() if len(jobs) < GROUP_ROWS else 0
             try:
-                turn = self._turns.get(timeout=wait) if wait > 0 else self._turns.get_nowait()
+                turn = self._turns.get_nowait()
             except Empty:
                 return jobs, True
         return jobs, False

@@ -22,10 +22,11 @@ from mirage.record import Failed, Record, Sink
 from mirage.report import Counts, Tally, Usage
 from mirage.sources.blocks import Block, Readable
 from mirage.steps.step import Step
+from mirage.value import value
 from mirage.work.folder import PartNote, Rejected, RunFolder
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Owner:
     """Whose row it is: the record's position and place, the child, and what the record became."""
 

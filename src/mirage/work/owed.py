@@ -17,6 +17,7 @@ from mirage.plan import Plan
 from mirage.record import FileState, Record
 from mirage.report import Progress
 from mirage.sources.blocks import Block, Bounds, Readable, blocks
+from mirage.value import value
 from mirage.work.folder import PartNote, RunFolder
 
 BATCH = 128
@@ -109,7 +110,7 @@ class BlockRun:
     entries: dict[tuple[int, int], Entry] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Owed:
     """A record to be settled, and how often its steps have been asked before (`asks`).
 
