@@ -157,6 +157,15 @@ def test_a_retry_of_what_never_ran_is_a_mistake(tmp_path: Path) -> None:
     assert not (tmp_path / "out.jsonl").exists()
 
 
+def test_a_retry_is_proposed_only_where_it_can_help(tmp_path: Path) -> None:
+    """A malformed row stays malformed: the next step is to look at it."""
+    config = project(tmp_path)
+    with (tmp_path / "rows.jsonl").open("a") as rows:
+        rows.write("{torn\n")
+    told = mirage("run", config).stdout.splitlines()
+    assert told[-1] == f"next: mirage status {tmp_path / 'run'} --failures 10"
+
+
 def test_quiet_is_silent_where_all_is_well(tmp_path: Path) -> None:
     """Nothing is printed for a clean run; trouble still is."""
     (tmp_path / "bad").mkdir()

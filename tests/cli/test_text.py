@@ -61,3 +61,10 @@ def test_paths_are_short_where_they_can_be(tmp_path: Path, monkeypatch: pytest.M
 def test_causes_say_what_they_count(rows: int, told: str) -> None:
     """Nothing is added where it is records, as everywhere without `many`."""
     assert text.rows_of(3, rows) == told
+
+
+def test_a_retry_helps_what_may_pass() -> None:
+    """A model may answer better the next time; a row, a template and a column are what they are."""
+    assert text.may_pass(["source/malformed", "parse/schema"])
+    assert not text.may_pass(["source/malformed", "select/missing", "template/null", "sink/column"])
+    assert not text.may_pass([])

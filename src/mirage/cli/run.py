@@ -16,6 +16,7 @@ from mirage.cli.text import (
     counted,
     duration,
     field,
+    may_pass,
     near,
     rate,
     rows_of,
@@ -126,7 +127,12 @@ def next_step(summary: Summary, go_on: str) -> str:
     """The command that goes on from here; empty where there is nothing left to do."""
     if summary.state != "done":
         return go_on
-    return command("mirage", "retry", near(summary.folder)) if summary.counts.failed else ""
+    if not summary.counts.failed:
+        return ""
+    folder = near(summary.folder)
+    if may_pass(summary.counts.failures):
+        return command("mirage", "retry", folder)
+    return command("mirage", "status", folder, "--failures", "10")
 
 
 def told(summary: Summary, progress: Progress, found: Mapping[str, str]) -> Iterator[str]:

@@ -19,6 +19,7 @@ from mirage.cli.text import (
     duration,
     field,
     fields,
+    may_pass,
     near,
     rate,
     rows_of,
@@ -105,6 +106,6 @@ def one(failed: Mapping[str, Any]) -> str:
 
 def next_step(standing: Status) -> str:
     """The command that goes on from here, where there is one."""
-    if standing.state == "done" and standing.counts.failed:
+    if standing.state == "done" and may_pass(standing.counts.failures):
         return command("mirage", "retry", near(standing.folder))
     return ""

@@ -19,6 +19,7 @@ from typing import Any
 import click
 
 LABEL = 10
+LASTING = frozenset({"source", "select", "template", "sink"})
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _USER = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 
@@ -146,3 +147,8 @@ def balance(whole: str, total: int, parts: Mapping[str, int]) -> str:
 def rows_of(number: int, rows: int) -> str:
     """What a cause counts, where it is not records alone: with `many`, rows fail by themselves."""
     return "" if not rows else " (rows)" if rows == number else f" ({counted(rows, 'row')})"
+
+
+def may_pass(failures: Iterable[str]) -> bool:
+    """Whether a retry can help any of these causes: a row that is malformed stays as it is."""
+    return any(cause.split("/")[0] not in LASTING for cause in failures)

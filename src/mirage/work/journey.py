@@ -113,6 +113,7 @@ class Journey:
         try:
             if self.crew.carried and (known := self.crew.carried.get(key)) is not None:
                 await self.run.journal.keep(key, known)
+                usage.recalled += 1
                 return known
             return await self._call(self.crew.engines[engine], request)
         finally:
