@@ -23,7 +23,7 @@ from mirage.plan import Plan, build
 from mirage.record import Engine, Record, Sink
 from mirage.select import MISSING
 from mirage.sinks import open_sink
-from mirage.sources import Readable, Sources, open_rows, open_source, peek
+from mirage.sources import Readable, Sources, open_rows, open_source, peek, takes_in
 from mirage.work.assemble import Workplace
 from mirage.work.folder import RunFolder
 
@@ -65,6 +65,8 @@ def prepare(loaded: Loaded, rows: Rows | None = None, *, writes: bool = True) ->
     sink = sink_config(loaded, folder, mistakes, rows is not None or not writes)
     opened = _sink(loaded, sink, plan, mistakes)
     engines = _engines(loaded, plan, mistakes)
+    if rows is None and writes and opened is not None:
+        _keep_apart(loaded, loaded.folder / sink.path, folder.root, opened.suffix, mistakes)
     if plan is not None and sources is not None:
         _check_keys(loaded, plan, sources, mistakes)
     if plan is None or sources is None or opened is None or mistakes:
@@ -135,6 +137,24 @@ def _sink(
     except ValueError as exc:
         mistakes.append(loaded.mistake(("sink", "path"), str(exc)))
         return None
+
+
+def _keep_apart(
+    loaded: Loaded, target: Path, run: Path, suffix: str, mistakes: list[Mistake]
+) -> None:
+    """What a run writes must not be what it, or the next one, reads."""
+    part, failed = run / "blocks/000000" / f"part{suffix}", run / "blocks/000000/failed.jsonl"
+    written = {
+        ("sink", "path"): ("dataset", (target, target / f"part-00000{suffix}")),
+        ("run", "dir"): ("run's folder", (run, part, failed)),
+    }
+    for source in loaded.config.sources:
+        for path, (what, places) in written.items():
+            if any(takes_in(source, loaded.folder, place) for place in places):
+                message = (
+                    f"the {what} would stand among the rows of {source.path}: put it elsewhere"
+                )
+                mistakes.append(loaded.mistake(path, message))
 
 
 def check_room(target: Path) -> None:

@@ -75,6 +75,34 @@ def test_check_knows_where_nothing_can_be_written(
     assert f"{tmp_path} cannot be written to" in mirage("check", config).stderr
 
 
+@pytest.mark.parametrize(
+    ("source", "sink", "wrong"),
+    [
+        ("rows.jsonl", "rows.jsonl", ["sink.path"]),
+        ("*.jsonl", "out.jsonl", ["sink.path"]),
+        ("*.jsonl", "out/all.jsonl", []),
+        ("**/*.jsonl", "out/all.jsonl", ["sink.path", "run.dir"]),
+        (".", "out.jsonl", ["sink.path", "run.dir"]),
+        ("data", "data/out.jsonl", ["sink.path"]),
+        ("data", "out.jsonl", []),
+        ("data/part-*.jsonl", "data/", ["sink.path"]),
+    ],
+)
+def test_a_run_never_writes_what_it_reads(
+    tmp_path: Path, source: str, sink: str, wrong: list[str]
+) -> None:
+    """Neither over its source, nor among the files that the next run would take for rows."""
+    config = project(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "part-1.jsonl").write_bytes((tmp_path / "rows.jsonl").read_bytes())
+    text = config.read_text().replace("path: rows.jsonl", f"path: '{source}', format: jsonl")
+    config.write_text(text.replace("path: out.jsonl", f"path: {sink}, format: jsonl"))
+    result = mirage("check", config, "--json")
+    found = document(result.stdout)
+    assert [mistake["path"] for mistake in found.get("mistakes", [])] == wrong
+    assert all("among the rows" in mistake["message"] for mistake in found.get("mistakes", []))
+
+
 def test_check_tells_all_mistakes_at_once(tmp_path: Path) -> None:
     """On stderr, in the order of their lines; as JSON with their fields."""
     config = project(tmp_path)

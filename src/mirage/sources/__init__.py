@@ -23,7 +23,7 @@ from xxhash import xxh3_64_hexdigest
 from mirage.config.models import SourceConfig
 from mirage.sources.blocks import BOUNDS, Block, Bounds, Readable, Sources, blocks, peek
 from mirage.sources.files import FileSource, Format
-from mirage.sources.find import Found, find, kind
+from mirage.sources.find import Found, find, holds, kind
 from mirage.sources.identity import Identities
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "open_rows",
     "open_source",
     "peek",
+    "takes_in",
 ]
 
 HUB = "hf://"
@@ -53,6 +54,11 @@ def open_source(
         return _open(config, base, number, spool, bounds)
     except OSError as exc:
         raise ValueError(str(exc)) from exc
+
+
+def takes_in(config: SourceConfig, base: Path, place: Path) -> bool:
+    """Whether what is written to `place` would be read as rows of this source, or replace them."""
+    return not config.path.startswith(HUB) and holds(base, config.path, place)
 
 
 def open_rows(rows: Iterable[Mapping[str, Any]], number: int = 0) -> Readable:

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 SUFFIXES = {
@@ -64,6 +65,25 @@ def find(base: Path, name: str, format: str | None = None) -> Found:
         raise ValueError(f"no file matches {path}")
     root = base.joinpath(*plain.parts[: magic.index(True)])
     return Found(format or one_kind(path, paths), root, tuple(paths))
+
+
+def holds(base: Path, name: str, place: Path) -> bool:
+    """Whether a file at `place` would be one of those that `name` means, or stand above them."""
+    path = (base / Path(name).expanduser()).absolute()
+    place = place.absolute()
+    if any(glob.has_magic(part) for part in path.parts):
+        return matches(place.parts, path.parts)
+    path, place = path.resolve(), place.resolve()
+    return path.is_relative_to(place) or place.is_relative_to(path)
+
+
+def matches(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
+    """Whether a glob, in parts, means a path."""
+    if not pattern:
+        return not parts
+    if pattern[0] == "**":
+        return any(matches(parts[at:], pattern[1:]) for at in range(len(parts) + 1))
+    return bool(parts) and fnmatchcase(parts[0], pattern[0]) and matches(parts[1:], pattern[1:])
 
 
 def is_saved(folder: Path) -> bool:
