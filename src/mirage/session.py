@@ -254,4 +254,4 @@ def write_manifest(job: Job, summary: Summary) -> None:
     }
     data = orjson.dumps(manifest, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
     write_bytes(job.folder.root / "manifest.json", data)
-    write_bytes(job.target.with_name(f"{job.target.stem}.manifest.json"), data)
+    write_bytes(job.target.with_name(f"{job.target.name}.manifest.json"), data)
