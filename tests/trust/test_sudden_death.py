@@ -27,7 +27,7 @@ IN_FLIGHT = 16
 
 @pytest.fixture
 def server() -> Iterator[MockServer]:
-    with running(Behaviour(latency=0.01, jitter=0.008)) as server:
+    with running(Behaviour(latency=0.02, jitter=0.015)) as server:
         yield server
 
 
@@ -39,14 +39,15 @@ def started(trial: Trial, word: str = "run") -> subprocess.Popen[bytes]:
     return subprocess.Popen([*main, word, str(path), "--json"], stdout=subprocess.DEVNULL)
 
 
-def strike(trial: Trial, seconds: float, word: str = "run") -> None:
-    """Kill a run after so many seconds; it must not have been done before."""
+def strike(trial: Trial, server: MockServer, rng: random.Random, most: int, word: str) -> None:
+    """Kill a run after a random number of calls, `most` at most, and a random moment."""
+    before, calls = server.stats.calls, rng.randint(0, most)
     process = started(trial, word)
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    while server.stats.calls - before < calls and process.poll() is None:
+        time.sleep(0.002)
+    time.sleep(rng.uniform(0, 0.02 if calls else 0.5))
+    process.kill()
+    assert process.wait() == -signal.SIGKILL, "it was done before it was killed"
 
 
 def repeated(server: MockServer) -> int:
@@ -61,9 +62,8 @@ def test_twenty_times_over_5000_rows(tmp_path: Path, server: MockServer) -> None
     trial = Trial(tmp_path, questions(5_000), server.base_url)
     trial.set(run={"block_rows": 400}, engine={"max_in_flight": IN_FLIGHT})
     rng = random.Random(20)
-    server.behaviour = Behaviour(latency=0.03, jitter=0.02)
     for _ in range(20):
-        strike(trial, rng.uniform(0.3, 1.6))
+        strike(trial, server, rng, 200, "run")
     assert not trial.target.exists()
     server.behaviour = Behaviour()
     summary = trial.run()
@@ -87,10 +87,10 @@ def test_during_a_retry(tmp_path: Path, server: MockServer) -> None:
     assert failed > 200
     assert len(trial.output()) == 600 - failed
     before, paid = trial.data(), server.stats.calls
-    server.behaviour = Behaviour(latency=0.3)
+    server.behaviour = Behaviour(latency=0.05, jitter=0.04)
     rng = random.Random(6)
     for _ in range(6):
-        strike(trial, rng.uniform(0.8, 1.6), "retry")
+        strike(trial, server, rng, 30, "retry")
         assert trial.data() == before, "a dataset was replaced before the retry was done"
     server.behaviour = Behaviour()
     summary = trial.retry()
