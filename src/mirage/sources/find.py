@@ -131,8 +131,16 @@ def walk(folder: Path) -> Iterable[Path]:
 
 
 def ordered(paths: Iterable[Path]) -> list[Path]:
-    """By name, numbers as numbers: part-2 stands before part-10."""
-    return sorted(paths, key=natural)
+    """By name, numbers as numbers: part-2 stands before part-10. Raises ValueError for a name that
+    is no text, which no journal and no dataset could hold.
+    """
+    found = sorted(paths, key=natural)
+    for path in found:
+        try:
+            str(path).encode()
+        except UnicodeEncodeError as exc:
+            raise ValueError(f"a name that is not UTF-8: {os.fsencode(path)!r}; rename it") from exc
+    return found
 
 
 def natural(path: Path) -> tuple[list[list[tuple[int, int, str]]], str]:
