@@ -202,8 +202,8 @@ class Pipeline:
         """Make the dataset out of all parts; a part that does not fit the others is made again."""
         work, blocks = self.work, self.work.folder.blocks()
         parts = [work.folder.part(block.number, work.sink.suffix) for block in blocks]
-        stamp = partial(work.folder.stamp, work.plan.sink_fingerprint, parts)
-        if self.target.exists() and work.folder.published() == stamp():
+        stamp = partial(work.folder.stamp, work.plan.sink_fingerprint, parts, self.target)
+        if (made := stamp()) and made == work.folder.published():
             return
         self.progress.phase = "publishing"
         columns = work.sink.columns(parts)

@@ -213,3 +213,15 @@ def test_a_python_step_is_kept_across_a_change(trial: Trial, tmp_path: Path) -> 
     assert len(log.read_text().splitlines()) == 32
     assert SCHEMA.keys() != trial.output()[20].keys()
     assert trial.output()[20]["loud"] == "ANOTHER"
+
+
+def test_another_dataset_in_its_place(server: MockServer, trial: Trial, tmp_path: Path) -> None:
+    """A dataset that was replaced, changed or deleted is published again, without a call."""
+    calls(server, trial)
+    before = trial.data()
+    for data in (b"another run's", before[:-1], None):
+        trial.target.unlink()
+        if data is not None:
+            trial.target.write_bytes(data)
+        assert calls(server, trial) == 0
+        assert trial.data() == before

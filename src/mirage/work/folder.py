@@ -197,12 +197,20 @@ class RunFolder:
     # -- the dataset -----------------------------------------------------------------------------
 
     @staticmethod
-    def stamp(sink: str, parts: Iterable[Path]) -> str:
-        """A hash of what the dataset is made of: the sink, and the parts as they lie on disk."""
+    def stamp(sink: str, parts: Iterable[Path], target: Path) -> str:
+        """A hash of what the dataset is made of, the sink and the parts, and of itself, as they
+        lie on disk; empty where there is no dataset.
+
+        Of a folder only the identity counts: others may keep their caches there.
+        """
+        if not target.exists():
+            return ""
         hashed = hashlib.blake2b(sink.encode(), digest_size=16)
-        for part in parts:
-            found = part.stat()
-            hashed.update(f"\n{found.st_ino} {found.st_size} {found.st_mtime_ns}".encode())
+        for path in (*parts, target):
+            found = path.stat()
+            hashed.update(f"\n{found.st_ino}".encode())
+            if not path.is_dir():
+                hashed.update(f" {found.st_size} {found.st_mtime_ns}".encode())
         return hashed.hexdigest()
 
     def published(self) -> str:
