@@ -17,7 +17,7 @@ import orjson
 from mirage.config import Loaded
 from mirage.config.models import SinkConfig
 from mirage.engines import open_engine
-from mirage.errors import ConfigError, MirageError, Mistake
+from mirage.errors import ConfigError, MirageError, Mistake, RunError
 from mirage.names import suggest
 from mirage.plan import Plan, build
 from mirage.record import Engine, Record, Sink
@@ -67,6 +67,8 @@ def prepare(loaded: Loaded, rows: Rows | None = None, *, writes: bool = True) ->
     engines = _engines(loaded, plan, mistakes)
     if rows is None and writes and opened is not None:
         _keep_apart(loaded, loaded.folder / sink.path, folder.root, opened.suffix, mistakes)
+        if not mistakes:
+            _check_place(loaded, opened, mistakes)
     if plan is not None and sources is not None:
         _check_keys(loaded, plan, sources, mistakes)
     if plan is None or sources is None or opened is None or mistakes:
@@ -142,7 +144,12 @@ def _sink(
 def _keep_apart(
     loaded: Loaded, target: Path, run: Path, suffix: str, mistakes: list[Mistake]
 ) -> None:
-    """What a run writes must not be what it, or the next one, reads."""
+    """What a run writes must not be what it, or the next one, reads; nor is its own folder part of
+    the dataset.
+    """
+    if run.resolve().is_relative_to(target.resolve()):
+        message = f"the run's folder would stand in the dataset's, {target}: put it elsewhere"
+        mistakes.append(loaded.mistake(("run", "dir"), message))
     part, failed = run / "blocks/000000" / f"part{suffix}", run / "blocks/000000/failed.jsonl"
     written = {
         ("sink", "path"): ("dataset", (target, target / f"part-00000{suffix}")),
@@ -155,6 +162,14 @@ def _keep_apart(
                     f"the {what} would stand among the rows of {source.path}: put it elsewhere"
                 )
                 mistakes.append(loaded.mistake(path, message))
+
+
+def _check_place(loaded: Loaded, sink: Sink, mistakes: list[Mistake]) -> None:
+    """Nothing foreign stands where the dataset will be."""
+    try:
+        sink.check()
+    except RunError as exc:
+        mistakes.append(loaded.mistake(("sink", "path"), str(exc)))
 
 
 def check_room(target: Path) -> None:

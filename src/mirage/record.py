@@ -288,6 +288,10 @@ class Sink(Protocol):
 
     suffix: str
 
+    def check(self) -> None:
+        """Raise RunError where something else stands in the place of the dataset."""
+        ...
+
     def write(
         self, part: Path, rows: Iterable[Mapping[str, Any]], columns: Any | None = None
     ) -> PartReport:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -129,3 +130,30 @@ def test_a_hostile_row_spoils_no_other(tmp_path: Path) -> None:
     assert written[0] == "fine"
     assert written[-1] == "fine too"
     assert summary.counts.failed == 6
+
+
+def test_a_name_that_is_no_text(tmp_path: Path) -> None:
+    """A file whose name is not UTF-8 is a mistake, before anything is called."""
+    images = tmp_path / "images"
+    images.mkdir()
+    (images / "fine.png").write_bytes(b"x")
+    with open(os.fsencode(images) + b"/\xff.png", "wb"):  # noqa: PTH123 - a Path is text
+        pass
+    trial = Trial(tmp_path, source={"path": str(images)})
+    trial.set(inputs=[{"name": "q", "key": "image", "type": "image"}])
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        trial.run()
+
+
+@pytest.mark.parametrize("sink", ["folder.jsonl", "full/", "around/"])
+def test_a_place_that_is_taken(tmp_path: Path, sink: str) -> None:
+    """Where the dataset cannot stand is known before anything is called."""
+    (tmp_path / "folder.jsonl").mkdir()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "foreign").touch()
+    engine = Scripted()
+    trial = Trial(tmp_path, [{"q": "x"}], engine, sink={"path": f"{tmp_path}/{sink}"})
+    trial.set(sink={"format": "jsonl"}, run={"dir": str(tmp_path / "around" / "run")})
+    with pytest.raises(ConfigError, match="folder"):
+        trial.run()
+    assert not engine.asked

@@ -26,8 +26,7 @@ def new_file(path: Path, parts: Sequence[Path]) -> Iterator[Path]:
 
     Raises RunError where `path` is a folder, or `images` beside it is a file.
     """
-    if path.is_dir():
-        raise RunError(f"{path} is a folder: the dataset would be a file of that name")
+    refuse_folder(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     link_images(parts, path.parent)
     with atomic.replacing(path) as temporary:
@@ -39,7 +38,7 @@ def new_folder(path: Path, parts: Sequence[Path], ours: str) -> Iterator[Path]:
     """Yield a folder to fill; it takes the place of `path`, in which only files whose names match
     `ours` and images may stand. Raises RunError for anything else there.
     """
-    refuse_foreign(path, re.compile(ours))
+    refuse_foreign(path, ours)
     with atomic.workspace(path.parent) as room:
         new = room / "new"
         new.mkdir()
@@ -48,7 +47,12 @@ def new_folder(path: Path, parts: Sequence[Path], ours: str) -> Iterator[Path]:
         atomic.replace_folder(new, path)
 
 
-def refuse_foreign(path: Path, ours: re.Pattern[str]) -> None:
+def refuse_folder(path: Path) -> None:
+    if path.is_dir():
+        raise RunError(f"{path} is a folder: the dataset would be a file of that name")
+
+
+def refuse_foreign(path: Path, ours: str) -> None:
     if not path.exists():
         return
     if not path.is_dir():
@@ -57,7 +61,7 @@ def refuse_foreign(path: Path, ours: re.Pattern[str]) -> None:
         if entry.name == FOLDER and entry.is_dir(follow_symlinks=False):
             foreign = [inner.path for inner in os.scandir(entry.path) if not plain(inner, IMAGE)]
         else:
-            foreign = [] if plain(entry, ours) else [entry.path]
+            foreign = [] if plain(entry, re.compile(ours)) else [entry.path]
         if foreign:
             raise RunError(
                 f"{foreign[0]} is not part of a dataset that this sink writes: "

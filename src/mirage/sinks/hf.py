@@ -15,7 +15,7 @@ import pyarrow as pa
 import xxhash
 
 from mirage.sinks.columns import features, types_of
-from mirage.sinks.dataset import new_folder
+from mirage.sinks.dataset import new_folder, refuse_foreign
 from mirage.sinks.table import TableSink, Writer
 
 OURS = r"data-\d{5,}-of-\d{5,}\.arrow|state\.json|dataset_info\.json|cache-[\w-]+\.arrow"
@@ -26,6 +26,9 @@ class HfSink(TableSink):
     """A dataset folder of Hugging Face, one shard for each part."""
 
     suffix = ".arrow"
+
+    def check(self) -> None:
+        refuse_foreign(self.path, OURS)
 
     def writer(self, file: Path, schema: pa.Schema) -> AbstractContextManager[Writer]:
         opened: AbstractContextManager[Writer] = pa.ipc.new_stream(str(file), schema)

@@ -19,7 +19,7 @@ from mirage import atomic
 from mirage.errors import MediaError, SinkError
 from mirage.media import recognise
 from mirage.record import Image, PartReport
-from mirage.sinks.dataset import new_file, new_folder
+from mirage.sinks.dataset import new_file, new_folder, refuse_folder, refuse_foreign
 from mirage.sinks.images import Gallery
 
 OPTIONS = orjson.OPT_APPEND_NEWLINE | orjson.OPT_PASSTHROUGH_DATACLASS
@@ -34,6 +34,12 @@ class JsonlSink:
     path: Path
     folder: bool
     suffix: str = ".jsonl"
+
+    def check(self) -> None:
+        if self.folder:
+            refuse_foreign(self.path, SHARDS)
+        else:
+            refuse_folder(self.path)
 
     def write(
         self, part: Path, rows: Iterable[Mapping[str, Any]], columns: Any | None = None

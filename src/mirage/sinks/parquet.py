@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from mirage import atomic
 from mirage.sinks.columns import leaves
-from mirage.sinks.dataset import new_file, new_folder
+from mirage.sinks.dataset import new_file, new_folder, refuse_folder, refuse_foreign
 from mirage.sinks.table import TableSink, Writer
 
 SHARDS = r"part-\d{5,}-of-\d{5,}\.parquet"
@@ -31,6 +31,12 @@ class ParquetSink(TableSink):
     ) -> None:
         super().__init__(path, declared, embed=embed)
         self.folder = folder
+
+    def check(self) -> None:
+        if self.folder:
+            refuse_foreign(self.path, SHARDS)
+        else:
+            refuse_folder(self.path)
 
     def writer(self, file: Path, schema: pa.Schema) -> AbstractContextManager[Writer]:
         paths = [leaf for field in schema for leaf in leaves(field.type, field.name)]

@@ -38,6 +38,9 @@ class TableSink(ABC):
         self.declared = named(declared, embed=embed)
 
     @abstractmethod
+    def check(self) -> None: ...
+
+    @abstractmethod
     def writer(self, file: Path, schema: pa.Schema) -> AbstractContextManager[Writer]: ...
 
     @abstractmethod
