@@ -273,6 +273,18 @@ def test_what_is_kept_of_a_reply() -> None:
     assert read_completion(orjson.dumps(cut)).text == ""
 
 
+@pytest.mark.parametrize("count", ["7", 7.5, -1, 2**63, [7], {"n": 7}, True, None])
+def test_counts_that_are_none(count: Any) -> None:
+    """What an endpoint gives as a number of tokens, or as a reason, never reaches the journal as
+    anything else.
+    """
+    reply: dict[str, Any] = {"choices": [{"message": {"content": "x"}, "finish_reason": [count]}]}
+    reply["usage"] = {"prompt_tokens": count, "completion_tokens": count}
+    kept = read_completion(orjson.dumps(reply))
+    assert (kept.prompt_tokens, kept.completion_tokens) == (0, 0)
+    assert isinstance(kept.finish, str)
+
+
 @pytest.mark.parametrize(
     "reply",
     [

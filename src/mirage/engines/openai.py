@@ -170,9 +170,9 @@ def read_completion(data: bytes, seconds: float = 0.0, attempts: int = 1) -> Com
         choice = reply["choices"][0]
         message = choice.get("message") or {}
         text = message.get("content")
-        finish = choice.get("finish_reason") or "stop"
+        finish = str(choice.get("finish_reason") or "stop")
         usage = reply.get("usage") or {}
-        prompt, completion = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
+        prompt, completion = (tokens(usage.get(f"{of}_tokens")) for of in ("prompt", "completion"))
     except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError):
         raise _malformed(data) from None
     if isinstance(text, list):  # some servers answer in typed parts
@@ -186,6 +186,11 @@ def read_completion(data: bytes, seconds: float = 0.0, attempts: int = 1) -> Com
     if not isinstance(text, str):
         raise _malformed(data)
     return Completion(text, finish, prompt, completion, seconds, attempts)
+
+
+def tokens(value: Any) -> int:
+    """A count as an endpoint gives it; 0 where it gives anything else."""
+    return value if type(value) is int and 0 <= value < 1 << 53 else 0
 
 
 def _malformed(data: bytes) -> PassingError:
