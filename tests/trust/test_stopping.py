@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from mirage.engines.mock import Behaviour, running
+from mirage.errors import LockedError
 
 from .engine import Scripted
-from .trial import Trial, questions
+from .trial import Trial, questions, started
 
 
 def test_a_slow_call_delays_only_its_own_record(tmp_path: Path) -> None:
@@ -118,3 +123,57 @@ def test_a_run_waits_out_a_burst_of_429(tmp_path: Path) -> None:
     with running(Behaviour(share_429=0.1, retry_after=0.1)) as server:
         trial = Trial(tmp_path, questions(60), server.base_url, engine={"retries": 20})
         assert trial.run().exit_code == 0
+
+
+def test_two_processes_on_one_run(tmp_path: Path) -> None:
+    """While a run goes on, a second one is refused and changes nothing; killed, it is inherited."""
+    with running(Behaviour(latency=0.2)) as server:
+        trial = Trial(tmp_path, questions(200), server.base_url)
+        first = started(trial)
+        wait_for(lambda: server.stats.calls > 0)
+        with pytest.raises(LockedError, match=f"process {first.pid}"):
+            trial.run()
+        first.kill()
+        first.wait()
+        server.behaviour = Behaviour()
+        assert trial.run().exit_code == 0
+        assert server.stats.calls <= 200 + 16
+
+
+def test_ctrl_c_finishes_what_is_under_way(tmp_path: Path) -> None:
+    """After one SIGINT no call is made and none is lost; the run says 130, and goes on later."""
+    with running(Behaviour(latency=0.5)) as server:
+        trial = Trial(tmp_path, questions(200), server.base_url)
+        process = started(trial)
+        wait_for(lambda: server.stats.calls > 20)
+        process.send_signal(signal.SIGINT)
+        made = server.stats.calls
+        assert process.wait(20) == 130
+        assert server.stats.calls - made <= 16
+        server.behaviour = Behaviour()
+        assert trial.run().exit_code == 0
+        assert server.stats.calls == 200
+
+
+def test_ctrl_c_twice_does_not_wait(tmp_path: Path) -> None:
+    """A second SIGINT ends the run at once, and what was finished is kept."""
+    with running(Behaviour(hang=0.5)) as server:
+        trial = Trial(tmp_path, questions(200), server.base_url)
+        process = started(trial)
+        wait_for(lambda: server.stats.in_flight == 16)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        assert process.wait(20) == 130
+        assert time.monotonic() - began < 5
+        server.behaviour = Behaviour()
+        assert trial.run().exit_code == 0
+        assert server.stats.calls <= 200 + 16
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)

@@ -19,7 +19,7 @@ from PIL import Image
 
 from mirage.engines.mock import Behaviour, MockServer, running
 
-from .trial import Trial, lines, questions
+from .trial import Trial, lines, questions, started
 
 CHILD = Path(__file__).with_name("child.py")
 IN_FLIGHT = 16
@@ -29,14 +29,6 @@ IN_FLIGHT = 16
 def server() -> Iterator[MockServer]:
     with running(Behaviour(latency=0.02, jitter=0.015)) as server:
         yield server
-
-
-def started(trial: Trial, word: str = "run") -> subprocess.Popen[bytes]:
-    """`mirage run`, or `mirage retry`, as a user would type it."""
-    path = trial.folder / "config.yaml"
-    path.write_bytes(orjson.dumps(trial.config))
-    main = [sys.executable, "-c", "import sys; from mirage.cli import main; sys.exit(main())"]
-    return subprocess.Popen([*main, word, str(path), "--json"], stdout=subprocess.DEVNULL)
 
 
 def strike(trial: Trial, server: MockServer, rng: random.Random, most: int, word: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -113,3 +115,11 @@ def lines(rows: Iterable[Any]) -> bytes:
 
 def questions(count: int, start: int = 0) -> list[dict[str, Any]]:
     return [{"q": f"question {number}"} for number in range(start, start + count)]
+
+
+def started(trial: Trial, word: str = "run") -> subprocess.Popen[bytes]:
+    """`mirage run`, or `mirage retry`, as a user would type it."""
+    path = trial.folder / "config.yaml"
+    path.write_bytes(orjson.dumps(trial.config))
+    main = [sys.executable, "-c", "import sys; from mirage.cli import main; sys.exit(main())"]
+    return subprocess.Popen([*main, word, str(path), "--json"], stdout=subprocess.DEVNULL)
