@@ -258,7 +258,7 @@ class RunConfig(Model):
     seed: int = 0
     """Every draw derives from it, the record's place and the output's name."""
     block_rows: Annotated[int, Field(ge=1)] | None = None
-    """The most rows that are journalled and assembled together, 20,000 where it is not given. A
+    """The most rows that are journalled and assembled together, 10,000 where it is not given. A
     run keeps the blocks that it has."""
     on_error: Literal["continue", "stop"] = "continue"
     """`stop` gives up at the first failed record."""

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from mirage.record import FileState, Record, Source, Span
 
-BLOCK_ROWS = 20_000
+BLOCK_ROWS = 10_000
 BLOCK_BYTES = 256 * 1024 * 1024
 
 
