@@ -202,7 +202,9 @@ class Journal:
     def calls(self) -> Iterator[tuple[Any, ...]]:
         """The completions of all earlier attempts, each after its key."""
         for attempt in range(len(self._earlier)):
-            yield from self._rows(attempt, f"SELECT key, {COLUMNS} FROM calls")
+            for *row, known in self._rows(attempt, f"SELECT key, {COLUMNS}, sum FROM calls"):
+                if check_sum(row[1]) == known:
+                    yield tuple(row)
 
     def sums(self) -> tuple[int, int, int, int, float]:
         """Over all earlier attempts: calls, tries, prompt and completion tokens, seconds."""

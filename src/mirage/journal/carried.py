@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
+from mirage.errors import RunError
 from mirage.journal.attempts import COLUMNS, Journal
 from mirage.record import Completion
 
@@ -18,13 +19,17 @@ class Carried:
     """Completions from before the source changed, by key."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self._connection = sqlite3.connect(path, check_same_thread=False)
         self._connection.execute(CARRIED)
 
     def get(self, key: bytes) -> Completion | None:
-        row = self._connection.execute(
-            f"SELECT {COLUMNS} FROM calls WHERE key = ?", (key,)
-        ).fetchone()
+        """Raises RunError where the file is damaged: without it all would be paid for again."""
+        query = f"SELECT {COLUMNS} FROM calls WHERE key = ?"
+        try:
+            row = self._connection.execute(query, (key,)).fetchone()
+        except sqlite3.Error as exc:
+            raise RunError(f"{self.path} cannot be read: {exc}") from exc
         return Completion(*row) if row else None
 
     def close(self) -> None:

@@ -1,0 +1,166 @@
+"""What one attempt at a block writes, the next one reads."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from mirage.errors import RunError
+from mirage.journal import FAILED, RECORD, WRITTEN, Entry, Journal, Writer
+from mirage.record import Completion
+
+T = TypeVar("T")
+PLAN = b"f" * 16
+ANSWER = Completion("ünïcode \0 text", "stop", 3, 4, 0.5, 2)
+ENTRY = Entry(0, RECORD, WRITTEN, b"d" * 16, b"k" * 16, {"files": [["a.png", 1, 2]]})
+
+
+def key(number: int) -> bytes:
+    return number.to_bytes(16)
+
+
+def attempt(folder: Path, work: Callable[[Journal], Awaitable[T]], fingerprint: bytes = PLAN) -> T:
+    """One attempt at a block, from its beginning to its end."""
+
+    async def main() -> T:
+        writer = Writer()
+        journal = Journal(folder, fingerprint, writer)
+        try:
+            return await work(journal)
+        finally:
+            await journal.close()
+            await writer.close()
+
+    return asyncio.run(main())
+
+
+def reading(folder: Path, fingerprint: bytes = PLAN) -> Journal:
+    return Journal(folder, fingerprint, None)
+
+
+async def one_call(journal: Journal) -> None:
+    await journal.keep(key(1), ANSWER)
+    journal.settle([ENTRY])
+
+
+def test_a_completion_comes_back(tmp_path: Path) -> None:
+    """Within an attempt and in the next one, a completion is what it was."""
+
+    async def work(journal: Journal) -> list[Completion]:
+        await journal.keep(key(1), ANSWER)
+        return [await journal.recall(key(1))]
+
+    async def later(journal: Journal) -> Completion:
+        assert journal.knows(key(1))
+        assert not journal.knows(key(2))
+        return await journal.recall(key(1))
+
+    assert attempt(tmp_path, work) == [ANSWER]
+    assert attempt(tmp_path, later) == ANSWER
+    journal = reading(tmp_path)
+    assert journal.text(key(1)) == ANSWER.text
+    assert journal.sums() == (1, 2, 3, 4, 0.5)
+    journal.release()
+
+
+def test_an_attempt_without_rows_leaves_no_file(tmp_path: Path) -> None:
+    """Looking at a block does not make an attempt."""
+
+    async def nothing(journal: Journal) -> int:
+        return journal.attempts
+
+    assert attempt(tmp_path, nothing) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_entries_belong_to_a_plan(tmp_path: Path) -> None:
+    """Another fingerprint sees the completions and none of the entries; entries come in order."""
+
+    async def work(journal: Journal) -> None:
+        await one_call(journal)
+        journal.settle([replace(ENTRY, kind=FAILED, trail=b"", detail={})])
+
+    attempt(tmp_path, work)
+    attempt(tmp_path, one_call)
+    journal = reading(tmp_path)
+    assert [entry.kind for entry in journal.entries()] == [WRITTEN, FAILED, WRITTEN]
+    assert next(journal.entries()) == ENTRY
+    journal.release()
+    other = reading(tmp_path, b"o" * 16)
+    assert list(other.entries()) == []
+    assert other.text(key(1)) == ANSWER.text
+    other.release()
+
+
+def test_numbers_of_attempts_go_on(tmp_path: Path) -> None:
+    """Where an attempt was deleted, its number is not used again."""
+    for _ in range(3):
+        attempt(tmp_path, one_call)
+    (tmp_path / "attempt-0000.sqlite").unlink()
+    attempt(tmp_path, one_call)
+    names = sorted(path.name for path in tmp_path.glob("*.sqlite"))
+    assert names == [f"attempt-000{number}.sqlite" for number in (1, 2, 3)]
+
+
+def test_a_writer_that_died_within_a_commit(tmp_path: Path) -> None:
+    """What was committed is read, what was not is not there, and the files stay as they are."""
+    attempt(tmp_path, one_call)
+    path = tmp_path / "attempt-0000.sqlite"
+    dying = sqlite3.connect(path)
+    dying.execute("PRAGMA cache_size=1")
+    dying.execute("BEGIN")
+    dying.executemany(
+        "INSERT INTO calls (key, text) VALUES (?, ?)", [(key(n), "x" * 999) for n in range(9, 99)]
+    )
+    torn, rollback = path.read_bytes(), path.with_name(path.name + "-journal").read_bytes()
+    dying.rollback()
+    dying.close()
+    path.write_bytes(torn)
+    path.with_name(path.name + "-journal").write_bytes(rollback)
+
+    async def look(journal: Journal) -> tuple[bool, bool, list[Entry]]:
+        return journal.knows(key(1)), journal.knows(key(9)), list(journal.entries())
+
+    assert len(torn) > 20_000
+    assert attempt(tmp_path, look) == (True, False, [ENTRY])
+    assert path.read_bytes() == torn
+
+
+def test_a_text_that_is_not_what_was_written(tmp_path: Path) -> None:
+    """A damaged text is no answer: to a writer it is unknown, to a reader an error."""
+    attempt(tmp_path, one_call)
+    path = tmp_path / "attempt-0000.sqlite"
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE calls SET text = 'something else'")
+    connection.close()
+
+    async def look(journal: Journal) -> tuple[bool, bool, list[str]]:
+        return journal.knows(key(1)), journal.holds(key(1)), journal.torn
+
+    known, held, torn = attempt(tmp_path, look)
+    assert (known, held) == (False, False)
+    assert "attempt-0000.sqlite is damaged" in torn[0]
+    journal = reading(tmp_path)
+    with pytest.raises(RunError, match="run again"):
+        journal.text(key(1))
+    assert list(journal.calls()) == []
+    journal.release()
+
+
+def test_a_journal_that_another_holds(tmp_path: Path) -> None:
+    """A file that is locked is an error, and never taken for a damaged one."""
+    attempt(tmp_path, one_call)
+    holder = sqlite3.connect(tmp_path / "attempt-0000.sqlite", isolation_level=None)
+    holder.execute("PRAGMA locking_mode=EXCLUSIVE")
+    holder.execute("BEGIN EXCLUSIVE")
+    try:
+        with pytest.raises(RunError, match="locked"):
+            reading(tmp_path)
+    finally:
+        holder.close()
