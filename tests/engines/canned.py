@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -38,10 +39,10 @@ def reply(text: str, *, status: str = "200 OK", headers: str = "") -> bytes:
 
 
 @contextlib.contextmanager
-def server(*replies: bytes) -> Iterator[Canned]:
+def server(*replies: bytes, tls: ssl.SSLContext | None = None) -> Iterator[Canned]:
     """Each connection gets the next reply, and the last one again and again; `b""` hangs up."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        canned = Canned(f"http://127.0.0.1:{listening.getsockname()[1]}")
+        canned = Canned(f"http{'s' * bool(tls)}://127.0.0.1:{listening.getsockname()[1]}")
 
         def serve() -> None:
             number = 0
@@ -50,21 +51,21 @@ def server(*replies: bytes) -> Iterator[Canned]:
                     connection, _ = listening.accept()
                 except OSError:
                     return
-                with connection:
-                    call = _read(connection)
-                    if call is None:
-                        return
-                    canned.calls.append(call)
-                    connection.sendall(replies[min(number, len(replies) - 1)])
-                number += 1
+                with contextlib.suppress(OSError):  # of one that hangs up
+                    plain = tls.wrap_socket(connection, server_side=True) if tls else connection
+                    with plain:
+                        if (call := _read(plain)) is None:
+                            continue
+                        canned.calls.append(call)
+                        plain.sendall(replies[min(number, len(replies) - 1)])
+                        number += 1
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         try:
             yield canned
         finally:
-            with contextlib.suppress(OSError):
-                socket.create_connection(listening.getsockname(), timeout=1).close()
+            listening.shutdown(socket.SHUT_RDWR)
             thread.join()
 
 

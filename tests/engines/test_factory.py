@@ -15,7 +15,7 @@ from mirage.errors import ConfigError
 
 def test_importing_loads_no_engine() -> None:
     """The factory can be imported without any HTTP client, llama.cpp, Pillow or PyArrow."""
-    heavy = "{'pyreqwest', 'xllamacpp', 'PIL', 'pyarrow', 'numpy', 'mirage.engines.openai'}"
+    heavy = "{'pycurl', 'xllamacpp', 'PIL', 'pyarrow', 'numpy', 'mirage.engines.openai'}"
     program = f"import sys, mirage.engines; print(sorted({heavy} & set(sys.modules)))"
     shown = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert shown.stdout == b"[]\n"

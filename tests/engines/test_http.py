@@ -2,38 +2,106 @@
 
 from __future__ import annotations
 
+import asyncio
+import ssl
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from email.utils import formatdate
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from mirage.engines.http import Secrets, parse_url, retry_after
+from mirage.engines.http import HttpClient, PassingError, Reply, Secrets, check_url
 from mirage.engines.mock import running
+
+from .canned import http, reply, server
+
+
+def ask(url: str, *, headers: Mapping[str, str] | None = None, **options: Any) -> Reply:
+    """One call, and the client closed."""
+
+    async def main() -> Reply:
+        client = HttpClient(headers or {}, connections=1, **{"timeout": 5, **options})
+        try:
+            return await client.post(f"{url}/chat/completions", b"{}")
+        finally:
+            await client.close()
+
+    return asyncio.run(main())
 
 
 @pytest.mark.parametrize(
-    ("value", "seconds"),
-    [("3", 3.0), ("0.5", 0.5), ("-7", 0.0), ("99999999", 3600.0), ("inf", 3600.0)],
+    ("value", "low", "high"),
+    [
+        ("3", 3, 3),
+        ("99999999", 3600, 3600),
+        (formatdate(time.time() + 1000, usegmt=True), 900, 1001),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0, 0),
+        ("", 0, 0),
+        ("soon", 0, 0),
+        ("-7", 0, 0),
+    ],
 )
-def test_retry_after_in_seconds(value: str, seconds: float) -> None:
-    """Numbers are seconds, never negative, never more than an hour."""
-    assert retry_after({"retry-after": value}) == seconds
+def test_how_long_to_wait(value: str, low: float, high: float) -> None:
+    """Seconds or an HTTP date, at most an hour; what cannot be read is as if it were not there."""
+    with server(http("429 Too Many Requests", b"", f"Retry-After: {value}\r\n")) as canned:
+        reply = ask(canned.url)
+    assert reply.status == 429
+    assert low <= reply.retry_after <= high
 
 
-def test_retry_after_as_a_date() -> None:
-    """An HTTP date is the time until then; one in the past is no wait."""
-    soon = retry_after({"retry-after": formatdate(time.time() + 100, usegmt=True)})
-    assert soon is not None and 95 < soon <= 100
-    assert retry_after({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}) == 0.0
+@pytest.mark.parametrize("text", ["a\r\nb: c", "ü", "\0", "a\n"])
+def test_what_no_header_can_hold(text: str) -> None:
+    """Nothing can be smuggled into a request by way of a header."""
+    for headers in ({"x": text}, {f"x{text}": "1"}):
+        with pytest.raises(ValueError, match="no header can"):
+            ask("http://127.0.0.1:1", headers=headers)
 
 
-@pytest.mark.parametrize("value", ["", "soon", "nan", "Wed, 99 Oct"])
-def test_retry_after_that_says_nothing(value: str) -> None:
-    """What cannot be read is as if it were not there."""
-    assert retry_after({"retry-after": value}) is None
-    assert retry_after({}) is None
+def test_headers_arrive() -> None:
+    """As given, empty ones included; and no `Expect`, for which servers let clients wait."""
+    with server(reply("yes")) as canned:
+        ask(canned.url, headers={"X-One": "1", "X-None": ""})
+    (call,) = canned.calls
+    assert (call.headers["x-one"], call.headers["x-none"]) == ("1", "")
+    assert call.headers["content-type"] == "application/json"
+    assert "expect" not in call.headers
+
+
+def test_a_call_that_is_given_up() -> None:
+    """A cancelled call leaves the pool whole: the next one gets its own answer."""
+
+    async def main(url: str) -> list[int]:
+        client = HttpClient({}, timeout=5, connections=2)
+        body = b'{"model": "m", "messages": [{"role": "user", "content": "hi"}]}'
+        tasks = [asyncio.create_task(client.post(url, body)) for _ in range(4)]
+        await asyncio.sleep(0)
+        tasks[0].cancel()
+        tasks[2].cancel()
+        done = await asyncio.gather(*tasks, return_exceptions=True)
+        done += [await client.post(url, body) for _ in range(3)]
+        await client.close()
+        return [reply.status for reply in done if isinstance(reply, Reply)]
+
+    with running() as mock:
+        assert asyncio.run(main(f"{mock.base_url}/chat/completions")) == [200] * 5
+
+
+def test_only_known_authorities(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server whose certificate nobody vouches for gets no request; SSL_CERT_FILE vouches."""
+    certificate = Path(__file__).with_name("localhost.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with server(reply("yes"), tls=context) as canned:
+        with pytest.raises(PassingError, match="certificate") as caught:
+            ask(canned.url)
+        assert caught.value.kind == "connection"
+        assert not canned.calls
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert ask(canned.url).status == 200
 
 
 def test_redaction_comes_before_shortening() -> None:
@@ -46,7 +114,7 @@ def test_redaction_comes_before_shortening() -> None:
 def test_urls_that_are_none(url: str) -> None:
     """Only http and https with a host are taken."""
     with pytest.raises(ValueError):
-        parse_url(url)
+        check_url(url)
 
 
 def test_a_process_ends_cleanly_right_after_a_call() -> None:

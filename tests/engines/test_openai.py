@@ -118,7 +118,7 @@ def test_nobody_there() -> None:
     """A refused connection is repeated; an endpoint that has never answered stops the run."""
     error = failure(endpoint("http://127.0.0.1:9/v1", retries=1), request("hi"))
     assert isinstance(error, StoppedError)
-    assert "no endpoint has answered yet: 127.0.0.1:9: Connection refused" in str(error)
+    assert "no endpoint has answered yet: Failed to connect to 127.0.0.1:9" in str(error)
 
 
 def test_an_endpoint_that_goes_away() -> None:
@@ -139,13 +139,13 @@ def test_a_lost_connection_is_repeated() -> None:
 
 def test_the_window_shrinks_under_load() -> None:
     """A burst of 429 narrows the window, and the calls behind it wait for Retry-After."""
-    busy = canned.reply("busy", status="429 Too Many Requests", headers="Retry-After: 0.2\r\n")
+    busy = canned.reply("busy", status="429 Too Many Requests", headers="Retry-After: 1\r\n")
     with canned.server(busy, canned.reply("yes")) as server:
         engine = endpoint(server.url, max_in_flight=8)
         assert isinstance(engine, OpenAIEngine)
         answers(engine, request("hi"))
     first, second = server.calls
-    assert second.at - first.at >= 0.19
+    assert second.at - first.at >= 0.95
     assert engine._window.size == 4
 
 

@@ -39,7 +39,7 @@ def test_damage_is_not_carried_over(tmp_path: Path) -> None:
     """A text that is not what was written stays behind."""
     path = block(tmp_path / "0", 1, "a")
     with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE calls SET text = 'other' WHERE id = 1")
+        connection.execute("UPDATE groups SET keys = x'00' WHERE id = 1")
     connection.close()
     carry_over([path], tmp_path / "c")
     carried = Carried(tmp_path / "c")

@@ -10,13 +10,13 @@ import pytest
 
 from mirage.errors import RunError
 from mirage.journal import Writer
+from mirage.journal.writer import Group
 
-TABLE = "CREATE TABLE IF NOT EXISTS t (n INTEGER)"
-ADD = "INSERT INTO t VALUES (?)"
+ROW = "INSERT INTO t VALUES (?)"
 
 
 class File:
-    """An attempt's file, which counts its commits and may be broken."""
+    """A journal that counts its commits and may be broken."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -24,14 +24,16 @@ class File:
         self.broken: Exception | None = None
         self.groups = 0
 
-    def connection(self) -> sqlite3.Connection:
+    def commit(self, group: Group) -> int:
         if self.broken:
             raise self.broken
         if self.own is None:
             self.own = sqlite3.connect(self.path, check_same_thread=False)
-            self.own.execute(TABLE)
+            self.own.execute("CREATE TABLE IF NOT EXISTS t (n INTEGER)")
+        with self.own:
+            self.own.executemany(ROW, [(int(row),) for row in group.calls + group.entries])
         self.groups += 1
-        return self.own
+        return self.groups
 
     def rows(self) -> list[int]:
         """What another connection sees."""
@@ -41,15 +43,19 @@ class File:
         return found
 
 
+def rows(*numbers: int) -> list[bytes]:
+    return [str(number).encode() for number in numbers]
+
+
 def test_what_is_awaited_is_committed(tmp_path: Path) -> None:
     """When a commit is done, others can see the row, and all that came before it."""
 
     async def main() -> None:
         writer, file = Writer(), File(tmp_path / "a")
-        writer.add(file, ADD, [(1,), (2,)])
-        await writer.commit(file, ADD, (3,))
+        writer.settle(file, rows(1, 2))
+        assert await writer.keep(file, b"k", b"3") == 1
         assert file.rows() == [1, 2, 3]
-        assert await writer.call(file, file.rows) == [1, 2, 3]
+        assert await writer.ask(file, file.rows) == [1, 2, 3]
         await writer.close()
 
     asyncio.run(main())
@@ -61,7 +67,7 @@ def test_many_rows_share_a_commit(tmp_path: Path) -> None:
     async def main() -> None:
         writer, one, other = Writer(), File(tmp_path / "a"), File(tmp_path / "b")
         await asyncio.gather(
-            *(writer.commit(one if n % 2 else other, ADD, (n,)) for n in range(500))
+            *(writer.keep(one if n % 2 else other, b"k", b"%d" % n) for n in range(500))
         )
         assert one.rows() == list(range(1, 500, 2))
         assert other.rows() == list(range(0, 500, 2))
@@ -77,7 +83,7 @@ def test_closing_writes_what_is_left(tmp_path: Path) -> None:
 
     async def main() -> None:
         writer = Writer()
-        writer.add(file, ADD, [(n,) for n in range(10)])
+        writer.settle(file, rows(*range(10)))
         await writer.close()
 
     asyncio.run(main())
@@ -92,13 +98,13 @@ def test_a_writer_that_cannot_write(tmp_path: Path, fault: Exception) -> None:
 
     async def main() -> None:
         writer, file = Writer(), File(tmp_path / "a")
-        await writer.commit(file, ADD, (1,))
+        await writer.keep(file, b"k", b"1")
         file.broken = fault
-        waiting = [writer.commit(file, ADD, (n,)) for n in range(5)]
+        waiting = [writer.keep(file, b"k", b"%d" % n) for n in range(5)]
         results = await asyncio.gather(*waiting, return_exceptions=True)
         assert all(isinstance(result, RunError) for result in results)
         with pytest.raises(RunError, match=str(fault)):
-            writer.add(file, ADD, [(2,)])
+            writer.settle(file, rows(2))
         with pytest.raises(RunError):
             await writer.close()
         assert file.rows() == [1]

@@ -120,7 +120,7 @@ def test_what_a_part_cannot_hold_counts_too(tmp_path: Path) -> None:
 
 def test_a_run_waits_out_a_burst_of_429(tmp_path: Path) -> None:
     """Nothing fails while the endpoint asks for patience."""
-    with running(Behaviour(share_429=0.1, retry_after=0.1)) as server:
+    with running(Behaviour(share_429=0.1, retry_after=1)) as server:
         trial = Trial(tmp_path, questions(60), server.base_url, engine={"retries": 20})
         assert trial.run().exit_code == 0
 

@@ -33,7 +33,7 @@ class Behaviour:
     latency: float = 0.0
     jitter: float = 0.0
     share_429: float = 0.0
-    retry_after: float = 0.0
+    retry_after: int = 0
     share_500: float = 0.0
     malformed: float = 0.0
     """The share of answers whose text is cut in half."""
@@ -110,7 +110,7 @@ class MockServer:
         if fault == "hang":
             return None, 0.0
         if fault == "429":
-            header = f"Retry-After: {will.retry_after:g}\r\n" if will.retry_after else ""
+            header = f"Retry-After: {will.retry_after}\r\n" if will.retry_after else ""
             return error(429, "Rate limit reached", "rate_limit_exceeded", header), wait
         if fault == "500":
             return error(500, "The server had an error"), wait

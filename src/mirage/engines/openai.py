@@ -18,7 +18,7 @@ import orjson
 
 from mirage.config.models import EngineConfig
 from mirage.engines import chat
-from mirage.engines.http import HttpClient, PassingError, Secrets, parse_url, refusal
+from mirage.engines.http import HttpClient, PassingError, Secrets, check_url, refusal
 from mirage.engines.retry import persist
 from mirage.engines.window import AdaptiveWindow
 from mirage.errors import AuthenticationError, ConfigError, EngineError, Mistake, StoppedError
@@ -41,7 +41,7 @@ PROBE = {
 class Endpoint:
     """One of the URLs that serve the model; after a lost connection it rests for a while."""
 
-    url: Any
+    url: str
     in_flight: int = 0
     rests_until: float = 0.0
 
@@ -141,16 +141,16 @@ class OpenAIEngine:
         endpoint.in_flight += 1
         began = time.perf_counter()
         try:
-            status, headers, data = await self._client.post(endpoint.url, body)
+            reply = await self._client.post(endpoint.url, body)
         except PassingError:
             endpoint.rests_until = time.monotonic() + REST_AFTER_FAULT
             raise
         finally:
             endpoint.in_flight -= 1
         self._heard = True
-        if not 200 <= status < 300:
-            raise refusal(status, headers, data, self._secrets)
-        return read_completion(data, time.perf_counter() - began, attempt)
+        if not 200 <= reply.status < 300:
+            raise refusal(reply, self._secrets)
+        return read_completion(reply.body, time.perf_counter() - began, attempt)
 
     def _pick(self) -> Endpoint:
         if len(self._endpoints) == 1:
@@ -214,7 +214,7 @@ def _endpoints(config: EngineConfig, name: str) -> list[Endpoint]:
     for base in _urls(config):
         stem = base.rstrip("/").removesuffix("/chat/completions")
         try:
-            found.append(Endpoint(parse_url(f"{stem}/chat/completions{query}")))
+            found.append(Endpoint(check_url(f"{stem}/chat/completions{query}")))
         except ValueError as exc:
             mistakes.append(Mistake(f"{name}.base_url", str(exc)))
     if not found and not mistakes:

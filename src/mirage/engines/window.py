@@ -98,7 +98,7 @@ class AdaptiveWindow:
         if self._per_token and tokens:
             self._tokens_until = max(self._clock(), self._tokens_until) + tokens * self._per_token
 
-    def throttled(self, sent: float, retry_after: float | None = None) -> None:
+    def throttled(self, sent: float, retry_after: float = 0.0) -> None:
         """A call that was sent at the clock's time `sent` was refused for load.
 
         Calls sent before the last cut say nothing new: one burst costs one cut.

@@ -5,8 +5,9 @@ One thread writes all journals of a process; entries that come while it commits 
 commit. Nobody but its writer opens a live journal; a successor reads earlier attempts and begins a
 file of its own. What a torn file no longer holds is owed again.
 
-Rollback journals rather than WAL: they also work on a shared file system. `synchronous=NORMAL`:
-`kill -9` loses nothing committed, a power cut may lose the last group.
+A write-ahead log, synced with every commit, in exclusive mode: then SQLite keeps its index in this
+process, so that it also works on a shared file system, and a commit costs one sync instead of three
+(https://www.sqlite.org/wal.html, section 8). What is committed outlives `kill -9` and a power cut.
 """
 
 from mirage.journal.attempts import Journal
@@ -16,6 +17,7 @@ from mirage.journal.entries import (
     FAILED,
     KEY_BYTES,
     PARTIAL,
+    PYTHON,
     RECORD,
     WRITTEN,
     Entry,
@@ -27,6 +29,7 @@ __all__ = [
     "FAILED",
     "KEY_BYTES",
     "PARTIAL",
+    "PYTHON",
     "RECORD",
     "WRITTEN",
     "Carried",

@@ -1,4 +1,8 @@
-"""One attempt at a block: a SQLite file of its own, on top of the attempts before it."""
+"""One attempt at a block: a SQLite file of its own, on top of the attempts before it.
+
+A row of the file is a group: what one commit added, with a hash. SQLite is asked once for many
+calls, because each of its steps lets go of the interpreter and must win it back.
+"""
 
 from __future__ import annotations
 
@@ -15,34 +19,32 @@ from xxhash import xxh3_64_digest
 
 from mirage.errors import RunError
 from mirage.journal.entries import KEY_BYTES, Entry
-from mirage.journal.writer import Writer
+from mirage.journal.writer import Group, Writer
 from mirage.record import Completion
 
-TEXTS_AT_ONCE, RUNS_HELD = 64, 8
+GROUPS_HELD = 16
 DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
 
 SCHEMA = """
-CREATE TABLE calls (id INTEGER PRIMARY KEY, key BLOB, text TEXT, finish TEXT,
-    prompt_tokens INTEGER, completion_tokens INTEGER, seconds REAL, attempts INTEGER, sum BLOB);
-CREATE TABLE entries (id INTEGER PRIMARY KEY, position INTEGER, child INTEGER, kind TEXT,
-    digest BLOB, fingerprint BLOB, trail BLOB, detail BLOB);
+CREATE TABLE groups (id INTEGER PRIMARY KEY, fingerprint BLOB,
+    keys BLOB,     -- of the calls, 16 bytes each
+    calls BLOB,    -- JSON: [[text, finish, prompt_tokens, completion_tokens, seconds, attempts]]
+    entries BLOB,  -- JSON: [[position, child, kind, digest, trail, detail]], bytes as hex
+    sum BLOB)
 """
-ADD_CALL = "INSERT INTO calls VALUES (?,?,?,?,?,?,?,?,?)"
-ADD_ENTRY = """INSERT INTO entries (position, child, kind, digest, fingerprint, trail, detail)
-    VALUES (?,?,?,?,?,?,?)"""
-COLUMNS = "text, finish, prompt_tokens, completion_tokens, seconds, attempts"
-TEXTS = "SELECT id, text, sum FROM calls WHERE id >= ? AND id < ?"
-CALL = f"SELECT {COLUMNS} FROM calls WHERE id = ?"
-SUMS = """SELECT count(*), sum(attempts), sum(prompt_tokens), sum(completion_tokens), sum(seconds)
-    FROM calls WHERE finish <> 'python'"""
+ADD = "INSERT INTO groups (fingerprint, keys, calls, entries, sum) VALUES (?,?,?,?,?)"
+GROUPS = "SELECT id, fingerprint, keys, calls, entries, sum FROM groups"
+GROUP = "SELECT keys, calls FROM groups WHERE id = ?"
+
+Where = tuple[int, int]
+"""The number of an attempt, and that of a group in it."""
 
 
 class Journal:
     """One attempt at one block, on top of the attempts before it.
 
     `folder` holds the files `attempt-0000.sqlite`, `attempt-0001.sqlite`, ...; the file of this
-    attempt is made with its first row. `torn` names the earlier files that could be read in part.
-    They are checked where there is a writer: what they have lost can be written again.
+    attempt is made with its first group. `torn` names the earlier files that could be read in part.
     """
 
     def __init__(self, folder: Path, fingerprint: bytes, writer: Writer | None) -> None:
@@ -52,9 +54,9 @@ class Journal:
         self._writer = writer
         self._earlier: list[sqlite3.Connection] = []
         self._own: sqlite3.Connection | None = None
-        self._known: dict[bytes, tuple[int, int]] = {}
-        self._texts: dict[tuple[int, int], dict[int, str]] = {}
-        self._calls = 0
+        self._known: dict[bytes, Where] = {}
+        self._settled: list[bytes] = []
+        self._held: dict[Where, dict[bytes, Completion]] = {}
         self._copies: list[tempfile.TemporaryDirectory[str]] = []
         self._paths = sorted(folder.glob("attempt-*.sqlite"))
         for path in self._paths:
@@ -64,55 +66,59 @@ class Journal:
 
     def _read(self, path: Path) -> None:
         connection = sqlite3.connect(
-            f"{self._settled(path).as_uri()}?mode=ro", uri=True, check_same_thread=False
+            f"{self._whole(path).as_uri()}?mode=ro", uri=True, check_same_thread=False
         )
         attempt = len(self._earlier)
         self._earlier.append(connection)
         # Without this SQLite reads nothing of a file that is shorter than it was.
         connection.execute("PRAGMA writable_schema=ON")
-        if self._writer is None:
-            for number, key in self._rows(attempt, "SELECT id, key FROM calls"):
-                self._known[key] = (attempt, number)
-            return
-        for number, key, text, found in self._rows(attempt, "SELECT id, key, text, sum FROM calls"):
-            if check_sum(text) == found:
-                self._known[key] = (attempt, number)
-            else:
-                self._tear(attempt)
+        for number, fingerprint, keys, _, entries in self._groups(attempt):
+            where = (attempt, number)
+            self._known.update(dict.fromkeys(split(keys), where))
+            if fingerprint == self.fingerprint:
+                self._settled.append(entries)
 
-    def _settled(self, path: Path) -> Path:
-        """The file itself or, where its writer died within a commit, a copy that is rolled back."""
-        rollback = path.with_name(path.name + "-journal")
-        if not rollback.exists() or rollback.stat().st_size == 0:
+    def _whole(self, path: Path) -> Path:
+        """The file itself or, where its writer died, a copy with what had yet to be merged in."""
+        log = path.with_name(path.name + "-wal")
+        if not log.exists() or log.stat().st_size == 0:
             return path.absolute()
         folder = tempfile.TemporaryDirectory(prefix="journal-")
         self._copies.append(folder)
         copy = Path(folder.name) / path.name
         shutil.copyfile(path, copy)
-        shutil.copyfile(rollback, copy.with_name(rollback.name))
-        with (
-            contextlib.closing(sqlite3.connect(copy)) as connection,
-            contextlib.suppress(sqlite3.DatabaseError),
-        ):
-            connection.execute("SELECT count(*) FROM calls").fetchone()
+        shutil.copyfile(log, copy.with_name(log.name))
+        with contextlib.closing(sqlite3.connect(copy)) as connection:
+            merge(connection)
         return copy
 
-    def _rows(self, attempt: int, query: str, *values: Any) -> Iterator[Any]:
-        """The rows of an earlier attempt as they were written; where they cannot all be read, those
-        before the damage and those after it. Raises RunError where it is not damage that prevents.
+    def _groups(self, attempt: int) -> Iterator[tuple[int, bytes, bytes, bytes, bytes]]:
+        """The groups of an earlier attempt that are what was written, in order; where they cannot
+        all be read, those before the damage and those after it. Raises RunError where it is not
+        damage that prevents.
         """
         read = self._earlier[attempt].execute
-        end: list[Any] = []
         try:
-            yield from read(query, values)
+            for row in read(GROUPS):
+                if (group := self._sound(attempt, row)) is not None:
+                    yield group
         except sqlite3.DatabaseError as exc:
             if getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF not in DAMAGE:
                 raise RunError(f"{self._paths[attempt]} cannot be read: {exc}") from exc
             self._tear(attempt)
+            end: list[Any] = []
             with contextlib.suppress(sqlite3.DatabaseError):
-                for row in read(f"{query} ORDER BY id DESC", values):
-                    end.append(row)
-        yield from reversed(end)
+                for row in read(f"{GROUPS} ORDER BY id DESC"):
+                    end.append(self._sound(attempt, row))
+            yield from filter(None, reversed(end))
+
+    def _sound(self, attempt: int, row: Any) -> Any:
+        """A group without its hash; None where it is not what was written."""
+        *group, found = row
+        if hash_of(*group[1:]) == found:
+            return group
+        self._tear(attempt)
+        return None
 
     def _tear(self, attempt: int) -> None:
         warning = f"{self._paths[attempt]} is damaged; what it has lost is done again"
@@ -124,17 +130,11 @@ class Journal:
 
         Entries come in the order they were written.
         """
-        query = f"""SELECT position, child, kind, digest, trail, detail FROM entries
-            WHERE fingerprint = x'{self.fingerprint.hex()}'"""
-        for attempt in range(len(self._earlier)):
-            for *columns, detail in self._rows(attempt, query):
-                position, child, kind, digest, trail = columns
-                try:
-                    known = orjson.loads(detail) if detail else {}
-                except orjson.JSONDecodeError:
-                    self._tear(attempt)
-                    continue
-                yield Entry(position, child, kind, digest, trail, known)
+        for entries in self._settled:
+            for position, child, kind, digest, trail, detail in orjson.loads(entries):
+                yield Entry(
+                    position, child, kind, bytes.fromhex(digest), bytes.fromhex(trail), detail or {}
+                )
 
     @property
     def attempts(self) -> int:
@@ -143,8 +143,17 @@ class Journal:
 
     # -- this attempt ----------------------------------------------------------------------------
 
-    def connection(self) -> sqlite3.Connection:
-        """This attempt's file, made when it is first needed; used by the writer's thread alone."""
+    def commit(self, group: Group) -> Where:
+        """Write a group to this attempt's file; called by the writer's thread alone."""
+        connection = self._connection()
+        row = (self.fingerprint, b"".join(group.keys), array(group.calls), array(group.entries))
+        with connection:
+            number = connection.execute(ADD, (*row, hash_of(*row))).lastrowid
+        assert number is not None
+        return len(self._earlier), number
+
+    def _connection(self) -> sqlite3.Connection:
+        """This attempt's file, made when it is first needed."""
         if self._own is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             number = int(self._paths[-1].stem.partition("-")[2]) + 1 if self._paths else 0
@@ -152,104 +161,111 @@ class Journal:
             path.touch(exist_ok=False)
             self._own = sqlite3.connect(path, check_same_thread=False)
             self._own.execute("PRAGMA locking_mode=EXCLUSIVE")
-            self._own.execute("PRAGMA journal_mode=TRUNCATE")
-            self._own.execute("PRAGMA synchronous=NORMAL")
+            self._own.execute("PRAGMA journal_mode=WAL")
+            self._own.execute("PRAGMA synchronous=FULL")
             self._own.executescript(SCHEMA)
         return self._own
 
     async def keep(self, key: bytes, completion: Completion) -> None:
         """Journal a completion; returns when it is committed."""
         assert self._writer is not None
-        self._calls += 1
-        number, c = self._calls, completion
+        c = completion
         row = (c.text, c.finish, c.prompt_tokens, c.completion_tokens, c.seconds, c.attempts)
-        await self._writer.commit(self, ADD_CALL, (number, key, *row, check_sum(c.text)))
-        self._known[key] = (len(self._earlier), number)
+        self._known[key] = await self._writer.keep(self, key, orjson.dumps(row))
 
     def settle(self, entries: Sequence[Entry]) -> None:
         """Journal what became of a record, its children included; on disk with a later group."""
         assert self._writer is not None
-        self._writer.add(self, ADD_ENTRY, [self._row(entry) for entry in entries])
-
-    def _row(self, e: Entry) -> tuple[Any, ...]:
-        detail = orjson.dumps(e.detail) if e.detail else None
-        return (e.position, e.child, e.kind, e.digest, self.fingerprint, e.trail, detail)
+        self._writer.settle(self, [to_json(entry) for entry in entries])
 
     def knows(self, key: bytes) -> bool:
         return key in self._known
 
     def holds(self, trail: bytes) -> bool:
         """Whether every answer of an entry's trail is known."""
-        keys = (trail[at : at + KEY_BYTES] for at in range(0, len(trail), KEY_BYTES))
-        return all(key in self._known for key in keys)
+        return all(key in self._known for key in split(trail))
 
     async def recall(self, key: bytes) -> Completion:
         """A completion that this journal knows."""
         attempt, number = self._known[key]
         if attempt < len(self._earlier):
-            return self._completion(self._earlier[attempt], number)
+            return self._completion(key)
         assert self._writer is not None
-        own = self.connection
-        completion: Completion = await self._writer.call(
-            self, lambda: self._completion(own(), number)
-        )
+        group = await self._writer.ask(self, lambda: read_group(self._connection(), number))
+        completion: Completion = group[key]
         return completion
 
-    @staticmethod
-    def _completion(connection: sqlite3.Connection, number: int) -> Completion:
-        return Completion(*connection.execute(CALL, (number,)).fetchone())
-
-    def calls(self) -> Iterator[tuple[Any, ...]]:
-        """The completions of all earlier attempts, each after its key."""
-        for attempt in range(len(self._earlier)):
-            for *row, known in self._rows(attempt, f"SELECT key, {COLUMNS}, sum FROM calls"):
-                if check_sum(row[1]) == known:
-                    yield tuple(row)
-
-    def sums(self) -> tuple[int, int, int, int, float]:
-        """Over all earlier attempts: calls, tries, prompt and completion tokens, seconds."""
-        sums = [0, 0, 0, 0, 0.0]
-        for attempt in range(len(self._earlier)):
-            for row in self._rows(attempt, SUMS):
-                sums = [mine + (theirs or 0) for mine, theirs in zip(sums, row, strict=True)]
-        calls, tries, prompt, completion, seconds = sums
-        return int(calls), int(tries), int(prompt), int(completion), seconds
-
     def text(self, key: bytes) -> str:
-        """The text of a completion of an earlier attempt: what assembly reads. Raises RunError.
-
-        Assembly asks in nearly the order of the calls, so texts are read in runs of neighbours.
-        """
+        """The text of a completion of an earlier attempt: what assembly reads. Raises RunError."""
         if key not in self._known:
             raise RunError(f"{self.folder} has lost an answer; run again to mend it")
-        attempt, number = self._known[key]
-        run = attempt, number // TEXTS_AT_ONCE
-        if run not in self._texts:
-            if len(self._texts) == RUNS_HELD:
-                del self._texts[next(iter(self._texts))]
-            first = run[1] * TEXTS_AT_ONCE
-            found = self._rows(attempt, TEXTS, first, first + TEXTS_AT_ONCE)
-            self._texts[run] = {n: text for n, text, known in found if check_sum(text) == known}
-        try:
-            return self._texts[run][number]
-        except KeyError:
-            raise RunError(f"{self._paths[attempt]} is damaged; run again to mend it") from None
+        return self._completion(key).text
+
+    def _completion(self, key: bytes) -> Completion:
+        """One of an earlier attempt. It is followed by others of its group: the last are held."""
+        where = self._known[key]
+        if where not in self._held:
+            if len(self._held) == GROUPS_HELD:
+                del self._held[next(iter(self._held))]
+            attempt, number = where
+            self._held[where] = read_group(self._earlier[attempt], number)
+        return self._held[where][key]
+
+    def calls(self) -> Iterator[tuple[bytes, Completion]]:
+        """The completions of all earlier attempts, each with its key."""
+        for attempt in range(len(self._earlier)):
+            for _, _, keys, calls, _ in self._groups(attempt):
+                yield from completions(keys, calls)
 
     async def close(self) -> None:
         """Commit what is owed to this attempt's file and let go of all files."""
         assert self._writer is not None
-        await self._writer.call(self, self.release)
+        await self._writer.ask(self, self.release)
 
     def release(self) -> None:
         """Let go of all files."""
-        for connection in [*self._earlier, *([self._own] if self._own else [])]:
+        for connection in self._earlier:
             connection.close()
+        if self._own is not None:
+            merge(self._own)
+            self._own.close()
         for folder in self._copies:
             folder.cleanup()
         self._known.clear()
-        self._texts.clear()
+        self._held.clear()
 
 
-def check_sum(text: Any) -> bytes:
+def merge(file: sqlite3.Connection) -> None:
+    """Bring the write-ahead log into the file, and remove it; where that fails, it stays."""
+    with contextlib.suppress(sqlite3.DatabaseError):
+        file.execute("PRAGMA journal_mode=DELETE")
+
+
+def to_json(entry: Entry) -> bytes:
+    e = entry
+    row = (e.position, e.child, e.kind, e.digest.hex(), e.trail.hex(), e.detail or None)
+    return orjson.dumps(row)
+
+
+def array(rows: Sequence[bytes]) -> bytes:
+    return b"[" + b",".join(rows) + b"]"
+
+
+def split(keys: bytes) -> list[bytes]:
+    return [keys[at : at + KEY_BYTES] for at in range(0, len(keys), KEY_BYTES)]
+
+
+def read_group(file: sqlite3.Connection, number: int) -> dict[bytes, Completion]:
+    """The calls of one group by their keys."""
+    return dict(completions(*file.execute(GROUP, (number,)).fetchone()))
+
+
+def completions(keys: bytes, calls: bytes) -> Iterator[tuple[bytes, Completion]]:
+    """The calls of a group, each with its key."""
+    for key, row in zip(split(keys), orjson.loads(calls), strict=True):
+        yield key, Completion(*row)
+
+
+def hash_of(*columns: Any) -> bytes:
     """SQLite has none: it notices a page that is missing, but not zeros in the place of a text."""
-    return xxh3_64_digest(str(text).encode())
+    return xxh3_64_digest(b"\0".join(c if isinstance(c, bytes) else b"" for c in columns))

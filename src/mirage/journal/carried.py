@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import astuple
 from pathlib import Path
 
 from mirage.errors import RunError
-from mirage.journal.attempts import COLUMNS, Journal
+from mirage.journal.attempts import Journal
 from mirage.record import Completion
 
+COLUMNS = "text, finish, prompt_tokens, completion_tokens, seconds, attempts"
 CARRIED = """CREATE TABLE IF NOT EXISTS calls (key BLOB PRIMARY KEY, text TEXT, finish TEXT,
     prompt_tokens INTEGER, completion_tokens INTEGER, seconds REAL, attempts INTEGER)"""
 
@@ -45,7 +47,8 @@ def carry_over(attempts: Sequence[Path], target: Path) -> None:
             try:
                 with connection:
                     connection.executemany(
-                        "INSERT OR REPLACE INTO calls VALUES (?,?,?,?,?,?,?)", journal.calls()
+                        "INSERT OR REPLACE INTO calls VALUES (?,?,?,?,?,?,?)",
+                        ((key, *astuple(completion)) for key, completion in journal.calls()),
                     )
             finally:
                 journal.release()

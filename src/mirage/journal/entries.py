@@ -11,6 +11,8 @@ from mirage.value import value
 WRITTEN, PARTIAL, DROPPED, FAILED = "written", "partial", "dropped", "failed"
 RECORD = -1
 KEY_BYTES = 16
+PYTHON = "python"
+"""The `finish` of what a function of the user's returned: kept like a completion, and no call."""
 
 
 @value(frozen=True, slots=True)

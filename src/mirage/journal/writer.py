@@ -3,137 +3,177 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
 from mirage.errors import RunError
 
 GROUP_ROWS = 64
-GROUP_SECONDS = 0.002
-
-
-class Attempt(Protocol):
-    """What the writer writes to: the file of one attempt, opened by the writer's thread."""
-
-    def connection(self) -> sqlite3.Connection: ...
+GROUP_SECONDS = 0.004
 
 
 @dataclass(slots=True)
-class Job:
-    """Work for the writer: rows for a journal, all in one commit, or a question about it."""
+class Group:
+    """What one commit adds to a journal: calls with their keys, and entries, as JSON."""
 
-    journal: Attempt
-    statement: str = ""
-    rows: Sequence[tuple[Any, ...]] = ()
-    ask: Callable[[], Any] | None = None
-    done: asyncio.Future[Any] | None = None
-    answer: Any = None
+    keys: list[bytes] = field(default_factory=list)
+    calls: list[bytes] = field(default_factory=list)
+    entries: list[bytes] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.calls) + len(self.entries)
+
+
+class Attempt(Protocol):
+    """What the writer writes to: the file of one attempt, touched by the writer's thread alone."""
+
+    def commit(self, group: Group) -> Any:
+        """Write a group, whole or not at all; what comes back is told to those who wait."""
+        ...
+
+
+@dataclass(slots=True)
+class Turn:
+    """What is owed to one journal: a group, who waits for its commit, and questions after it."""
+
+    group: Group = field(default_factory=Group)
+    waiting: list[asyncio.Future[Any]] = field(default_factory=list)
+    asks: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = field(default_factory=list)
+    committed: Any = None
+    answers: list[Any] = field(default_factory=list)
+
+    def take_in(self, later: Turn) -> None:
+        self.group.keys += later.group.keys
+        self.group.calls += later.group.calls
+        self.group.entries += later.group.entries
+        self.waiting += later.waiting
+        self.asks += later.asks
+
+
+Turns = dict[Attempt, Turn]
 
 
 class Writer:
     """The journals' own thread. Each of its commits is a group: what came since the last one.
 
-    Jobs are handed over GROUP_SECONDS after the first of them, or GROUP_ROWS at once, so that the
-    thread wakes once for many.
+    Rows are handed over GROUP_SECONDS after the first of them, or GROUP_ROWS at once, so that the
+    thread wakes once for many: whenever it does, it and the event loop contend for the interpreter.
     """
 
     def __init__(self) -> None:
-        self._turn: list[Job] = []
-        self._turns: SimpleQueue[list[Job] | None] = SimpleQueue()
+        self._turns: Turns = {}
+        self._rows = 0
+        self._queue: SimpleQueue[Turns | None] = SimpleQueue()
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._error: RunError | None = None
         self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
         self._thread.start()
 
-    def add(self, journal: Attempt, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Write rows with some later group."""
-        self._put(Job(journal, statement, rows))
+    def settle(self, journal: Attempt, entries: list[bytes]) -> None:
+        """Write entries with some later group."""
+        self._turn(journal).group.entries += entries
+        self._count(len(entries))
 
-    def commit(
-        self, journal: Attempt, statement: str, row: tuple[Any, ...]
-    ) -> asyncio.Future[None]:
-        """Write a row; the future is done when it is committed."""
-        done: asyncio.Future[None] = self._loop.create_future()
-        self._put(Job(journal, statement, (row,), done=done))
+    def keep(self, journal: Attempt, key: bytes, call: bytes) -> asyncio.Future[Any]:
+        """Write a call; the future is done when it is committed, with what `commit` gave."""
+        done: asyncio.Future[Any] = self._loop.create_future()
+        turn = self._turn(journal)
+        turn.group.keys.append(key)
+        turn.group.calls.append(call)
+        turn.waiting.append(done)
+        self._count(1)
         return done
 
-    def call(self, journal: Attempt, ask: Callable[[], Any]) -> asyncio.Future[Any]:
-        """Run a function in this thread, after everything that came before is committed."""
+    def ask(self, journal: Attempt, question: Callable[[], Any]) -> asyncio.Future[Any]:
+        """Call a function in this thread, after everything that came before is committed."""
         done: asyncio.Future[Any] = self._loop.create_future()
-        self._put(Job(journal, ask=ask, done=done))
+        self._turn(journal).asks.append((question, done))
+        self._hand_over()
         return done
 
     async def close(self) -> None:
         """Commit what is left and end the thread."""
         self._hand_over()
-        self._turns.put(None)
+        self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
         if self._error:
             raise self._error
 
-    def _put(self, job: Job) -> None:
+    def _turn(self, journal: Attempt) -> Turn:
         if self._error:
             raise self._error
-        if not self._turn:
+        turn = self._turns.get(journal)
+        if turn is None:
+            turn = self._turns[journal] = Turn()
+        return turn
+
+    def _count(self, rows: int) -> None:
+        if not self._rows:
             self._timer = self._loop.call_later(GROUP_SECONDS, self._hand_over)
-        self._turn.append(job)
-        if len(self._turn) >= GROUP_ROWS:
+        self._rows += rows
+        if self._rows >= GROUP_ROWS:
             self._hand_over()
 
     def _hand_over(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        turn, self._turn = self._turn, []
-        if turn:
-            self._turns.put(turn)
+            self._timer = None
+        turns, self._turns, self._rows = self._turns, {}, 0
+        if turns:
+            self._queue.put(turns)
+
+    # -- in the thread ---------------------------------------------------------------------------
 
     def _work(self) -> None:
         more = True
         while more:
-            jobs, more = self._group()
+            turns, more = self._next()
             try:
                 if not self._error:
-                    self._write(jobs)
+                    self._write(turns)
             except Exception as exc:  # noqa: BLE001 - nobody would answer those who wait
                 self._error = RunError(f"the journal cannot be written: {exc}")
-            self._loop.call_soon_threadsafe(self._tell, jobs)
+            self._loop.call_soon_threadsafe(self._tell, turns)
 
-    def _group(self) -> tuple[list[Job], bool]:
+    def _next(self) -> tuple[Turns, bool]:
         """What has been handed over by now; and whether more may come."""
-        jobs: list[Job] = []
-        turn = self._turns.get()
-        while turn is not None:
-            jobs += turn
+        turns: Turns = {}
+        more = self._queue.get()
+        while more is not None:
+            for journal, turn in more.items():
+                if journal in turns:
+                    turns[journal].take_in(turn)
+                else:
+                    turns[journal] = turn
             try:
-                turn = self._turns.get_nowait()
+                more = self._queue.get_nowait()
             except Empty:
-                return jobs, True
-        return jobs, False
+                return turns, True
+        return turns, False
 
     @staticmethod
-    def _write(jobs: list[Job]) -> None:
-        rows: dict[Attempt, dict[str, list[tuple[Any, ...]]]] = {}
-        for job in jobs:
-            if job.statement:
-                rows.setdefault(job.journal, {}).setdefault(job.statement, []).extend(job.rows)
-        for journal, batches in rows.items():
-            with journal.connection() as connection:
-                for statement, batch in batches.items():
-                    connection.executemany(statement, batch)
-        for job in jobs:
-            if job.ask:
-                job.answer = job.ask()
+    def _write(turns: Turns) -> None:
+        for journal, turn in turns.items():
+            if turn.group:
+                turn.committed = journal.commit(turn.group)
+        for turn in turns.values():
+            turn.answers = [question() for question, _ in turn.asks]
 
-    def _tell(self, jobs: list[Job]) -> None:
-        for job in jobs:
-            if job.done is None or job.done.done():
-                continue
-            if self._error:
-                job.done.set_exception(self._error)
-            else:
-                job.done.set_result(job.answer)
+    def _tell(self, turns: Turns) -> None:
+        for turn in turns.values():
+            for done in turn.waiting:
+                self._answer(done, turn.committed)
+            for number, (_, done) in enumerate(turn.asks):
+                self._answer(done, None if self._error else turn.answers[number])
+
+    def _answer(self, done: asyncio.Future[Any], answer: Any) -> None:
+        if done.done():
+            return
+        if self._error:
+            done.set_exception(self._error)
+        else:
+            done.set_result(answer)

@@ -15,7 +15,7 @@ import orjson
 
 from mirage.atomic import writing
 from mirage.errors import RecordError, RunError, SourceChangedError
-from mirage.journal import DROPPED, FAILED, KEY_BYTES, RECORD, WRITTEN, Entry, Journal
+from mirage.journal import DROPPED, FAILED, KEY_BYTES, PYTHON, RECORD, WRITTEN, Entry, Journal
 from mirage.plan import Plan
 from mirage.plan.inputs import bind
 from mirage.record import Failed, Record, Sink
@@ -213,5 +213,8 @@ def assemble(block: Block, work: Workplace, columns: Any = None) -> PartNote:
 
 def usage(journal: Journal) -> Usage:
     """What a block has cost so far, all attempts together."""
-    calls, tries, prompt, completion, seconds = journal.sums()
-    return Usage(calls, 0, tries, prompt, completion, seconds)
+    total = Usage()
+    for _, completion in journal.calls():
+        if completion.finish != PYTHON:
+            total.count(completion)
+    return total

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from mirage.errors import Drop, EngineError, MirageError, RecordError, RunError
-from mirage.journal import DROPPED, FAILED, PARTIAL, RECORD, WRITTEN, Carried, Entry
+from mirage.journal import DROPPED, FAILED, PARTIAL, PYTHON, RECORD, WRITTEN, Carried, Entry
 from mirage.media import file_state
 from mirage.plan import Plan
 from mirage.plan.inputs import bind, images_in
@@ -146,7 +146,7 @@ class Journey:
         known = self.crew.carried.get(key) if self.crew.carried else None
         if known is None:
             text = await self.crew.workers.call(target, arguments, timeout)
-            known = Completion(text, finish="python")
+            known = Completion(text, finish=PYTHON)
         await self.run.journal.keep(key, known)
         return known.text
 
