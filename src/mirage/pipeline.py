@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from mirage.errors import MirageError, RunError, StoppedError
-from mirage.journal import FAILED, Writer
+from mirage.journal import FAILED, PARTIAL, Writer
 from mirage.report import Counts, Progress, Usage
 from mirage.work.assemble import Workplace, assemble
 from mirage.work.folder import PartNote
@@ -164,9 +164,9 @@ class Pipeline:
                 continue
             run.journal.settle(entries)
             run.owed -= 1
-            failures = [entry.detail["failure"] for entry in entries if entry.kind == FAILED]
-            self.progress.count(entries[0].kind, failures)
-            if failures:
+            self.progress.count(entries[0].kind)
+            if failures := [entry.detail["failure"] for entry in entries if entry.kind == FAILED]:
+                self.progress.explain(failures, by_row=entries[0].kind == PARTIAL)
                 self._judge("{boundary}/{kind}: {message}".format(**failures[0]))
             if run.read and not run.owed:
                 finish(run)

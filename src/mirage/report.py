@@ -134,16 +134,22 @@ class Progress:
             return None
         return (self.total - self.settled) / self.rate
 
-    def count(self, kind: str, failures: Iterable[Mapping[str, Any]] = ()) -> None:
-        """One record has been settled, as `kind`; `failures` are its own, or its children's."""
+    def count(self, kind: str) -> None:
+        """One record has been settled, as `kind`."""
         self.counts.read += 1
-        self.counts.written += kind == "written"
-        self.counts.dropped += kind == "dropped"
-        self.counts.failed += kind in ("failed", "partial")
+        if kind == "written":
+            self.counts.written += 1
+        elif kind == "dropped":
+            self.counts.dropped += 1
+        else:
+            self.counts.failed += 1
+
+    def explain(self, failures: Iterable[Mapping[str, Any]], *, by_row: bool) -> None:
+        """Why a record has failed; `by_row` where it was some of its children alone."""
         for failure in failures:
             cause = f"{failure['boundary']}/{failure['kind']}"
             self.counts.failures[cause] += 1
-            if kind == "partial":
+            if by_row:
                 self.counts.by_row[cause] += 1
             self.examples.setdefault(cause, str(failure["message"])[:LONGEST_EXAMPLE])
 

@@ -18,7 +18,8 @@ def under_way() -> Progress:
     for _ in range(98):
         progress.count("written")
     for _ in range(2):
-        progress.count("failed", [{"boundary": "parse", "kind": "schema", "message": "no"}])
+        progress.count("failed")
+        progress.explain([{"boundary": "parse", "kind": "schema", "message": "no"}], by_row=False)
     return progress
 
 

@@ -138,7 +138,7 @@ def test_an_endpoint_that_never_answers_stops_the_run(tmp_path: Path) -> None:
     result = mirage("run", config, "--json")
     found = document(result.stdout)
     assert (result.exit_code, found["state"], found["counts"]["failed"]) == (4, "stopped", 0)
-    assert "no endpoint has answered yet: 127.0.0.1:9" in found["reason"]
+    assert "no endpoint has answered yet: Failed to connect to 127.0.0.1:9" in found["reason"]
     assert sums(mirage("run", config, "--engine", "fake").stdout) == [20, 20, 0, 0]
 
 

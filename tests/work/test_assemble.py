@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -11,6 +13,7 @@ from trust.engine import Scripted
 from trust.trial import Trial, questions
 
 from mirage.errors import RunError, SourceChangedError
+from mirage.journal.attempts import ADD, GROUPS, hash_of, split
 from mirage.work.assemble import assemble
 
 
@@ -28,11 +31,26 @@ def again(trial: Trial) -> None:
     assemble(block, job.work)
 
 
-def journal(trial: Trial, statement: str) -> None:
+def alter(trial: Trial, keep: Callable[[bytes, list[Any], list[Any]], Sequence[Any]]) -> None:
+    """Write every group of the journal anew, with the keys, calls and entries that `keep` gives."""
     path = trial.run_dir / "blocks" / "000000" / "attempt-0000.sqlite"
     with sqlite3.connect(path) as connection:
-        connection.execute(statement)
+        groups = connection.execute(f"{GROUPS} ORDER BY id").fetchall()
+        connection.execute("DELETE FROM groups")
+        for _, fingerprint, keys, calls, entries, _ in groups:
+            keys, calls, entries = keep(keys, orjson.loads(calls), orjson.loads(entries))
+            row = (fingerprint, keys, orjson.dumps(calls), orjson.dumps(entries))
+            connection.execute(ADD, (*row, hash_of(*row)))
     connection.close()
+
+
+def without_entry(keys: bytes, calls: list[Any], entries: list[Any]) -> Sequence[Any]:
+    return keys, calls, [entry for entry in entries if entry[0] != 3]
+
+
+def without_call(keys: bytes, calls: list[Any], entries: list[Any]) -> Sequence[Any]:
+    numbers = [number for number, call in enumerate(calls) if "question 1" not in call[0]]
+    return b"".join(split(keys)[n] for n in numbers), [calls[n] for n in numbers], entries
 
 
 def test_a_part_can_be_made_again(trial: Trial) -> None:
@@ -49,7 +67,7 @@ def test_a_part_can_be_made_again(trial: Trial) -> None:
 
 def test_a_record_without_an_outcome(trial: Trial) -> None:
     """It is an error that names the record, never a missing row."""
-    journal(trial, "DELETE FROM entries WHERE position = 3")
+    alter(trial, without_entry)
     with pytest.raises(RunError, match=r"in\.jsonl#3 has no outcome"):
         again(trial)
 
@@ -65,7 +83,7 @@ def test_a_row_that_changed_meanwhile(trial: Trial) -> None:
 
 def test_an_answer_that_was_lost(trial: Trial) -> None:
     """It is an error that a further run mends, for one call."""
-    journal(trial, "DELETE FROM calls WHERE id = 1")
+    alter(trial, without_call)
     with pytest.raises(RunError, match="run again"):
         again(trial)
     assert trial.run().usage.calls == 1
@@ -74,7 +92,7 @@ def test_an_answer_that_was_lost(trial: Trial) -> None:
 
 def test_no_note_while_a_part_is_made(trial: Trial) -> None:
     """Until the new part is whole, the old note does not vouch for it."""
-    journal(trial, "DELETE FROM entries WHERE position = 3")
+    alter(trial, without_entry)
     with pytest.raises(RunError):
         again(trial)
     assert trial.job().folder.note(0) is None

@@ -20,7 +20,9 @@ SECONDS = click.FloatRange(0)
 @click.option("--latency", default=0.0, type=SECONDS, help="Seconds before an answer.")
 @click.option("--jitter", default=0.0, type=SECONDS, help="Seconds more or less, at random.")
 @click.option("--share-429", default=0.0, type=SHARE, help="Share of calls refused for load.")
-@click.option("--retry-after", default=0, type=click.IntRange(0), help="Seconds that a refusal asks for.")
+@click.option(
+    "--retry-after", default=0, type=click.IntRange(0), help="Seconds that a refusal asks for."
+)
 @click.option("--share-500", default=0.0, type=SHARE, help="Share of calls that break.")
 @click.option("--malformed", default=0.0, type=SHARE, help="Share of answers cut in half.")
 @click.option("--malformed-body", default=0.0, type=SHARE, help="Share of replies without JSON.")

@@ -80,14 +80,14 @@ class Journal:
 
     def _whole(self, path: Path) -> Path:
         """The file itself or, where its writer died, a copy with what had yet to be merged in."""
-        log = path.with_name(path.name + "-wal")
-        if not log.exists() or log.stat().st_size == 0:
+        logs = [path.with_name(path.name + suffix) for suffix in ("-wal", "-journal")]
+        if not any(log.exists() and log.stat().st_size for log in logs):
             return path.absolute()
         folder = tempfile.TemporaryDirectory(prefix="journal-")
         self._copies.append(folder)
+        for file in (path, *filter(Path.exists, logs)):
+            shutil.copyfile(file, Path(folder.name) / file.name)
         copy = Path(folder.name) / path.name
-        shutil.copyfile(path, copy)
-        shutil.copyfile(log, copy.with_name(log.name))
         with contextlib.closing(sqlite3.connect(copy)) as connection:
             merge(connection)
         return copy

@@ -31,6 +31,10 @@ class Entry:
     trail: bytes = b""
     detail: Mapping[str, Any] = field(default_factory=dict)
 
+    def with_trail(self, trail: bytes) -> Entry:
+        """The same entry with its answers. (`replace` costs five times as much.)"""
+        return Entry(self.position, self.child, self.kind, self.digest, trail, self.detail)
+
     @property
     def asks(self) -> Mapping[str, int]:
         asks: Mapping[str, int] = self.detail.get("asks", {})

@@ -103,9 +103,15 @@ class LLMStep:
         prompt[:0] = [scope.values[name] for name in self.images]
         if self.wording.note and self.structured != "two_pass":
             prompt.append(self.wording.note)
-        if all(isinstance(part, str) for _, parts in turns for part in parts):
-            return tuple(Message(role, ("".join(parts),)) for role, parts in turns)
-        return tuple([Message(role, await self._pictured(scope, parts)) for role, parts in turns])
+        messages = []
+        for role, parts in turns:
+            try:
+                text = "".join(parts)
+            except TypeError:
+                messages.append(Message(role, await self._pictured(scope, parts)))
+            else:
+                messages.append(Message(role, (text,)))
+        return tuple(messages)
 
     async def _pictured(self, scope: Scope, parts: list[Any]) -> tuple[Part, ...]:
         """The parts with every image turned into what the engine sees of it."""

@@ -284,8 +284,10 @@ def _bind(call: Callable[[Values], Any], used: Mapping[str, Path]) -> Callable[[
     getters = [(name, getter(path)) for name, path in used.items()]
 
     def bound(values: Values) -> Any:
-        found = ((name, get(values)) for name, get in getters)
-        known = {name: value for name, value in found if value is not MISSING}
+        known = {}
+        for name, get in getters:
+            if (value := get(values)) is not MISSING:
+                known[name] = value
         with boundary(TemplateError, "render"):
             try:
                 return call(known)

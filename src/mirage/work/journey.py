@@ -198,7 +198,7 @@ async def travel(owed: Owed, crew: Crew) -> list[Entry]:
         if files := [s for s in map(file_state, images_in(values)) if s is not None]:
             detail["files"] = files
         trunk = Journey(crew, owed.run, record.place, RECORD, owed.asks, values)
-        entry = replace(entry, trail=await trunk.take(crew.plan.graph.trunk))
+        entry = entry.with_trail(await trunk.take(crew.plan.graph.trunk))
         if many is None:
             crew.plan.tree.value(trunk.values)
             return [entry]
@@ -232,7 +232,7 @@ async def born(owed: Owed, trunk: Journey, child: int) -> Entry:
     detail = {"asks": asks} if asks else {}
     entry = Entry(owed.position, child, WRITTEN, owed.record.digest, b"", detail)
     try:
-        entry = replace(entry, trail=await journey.take(trunk.crew.plan.graph.branch))
+        entry = entry.with_trail(await journey.take(trunk.crew.plan.graph.branch))
         trunk.crew.plan.tree.value(journey.values)
     except Exception as end:  # noqa: BLE001 - nor a sibling
         return ended(end, entry)
