@@ -20,7 +20,7 @@ from mirage.record import Message, Part, Picture
 def data_url(picture: Picture) -> orjson.Fragment:
     """The picture as a `data:` URL, already a JSON string: base64 needs no escaping."""
     head = f'"data:{picture.media_type};base64,'.encode()
-    return orjson.Fragment(head + pybase64.b64encode(picture.data) + b'"')
+    return orjson.Fragment(b"".join((head, pybase64.b64encode(picture.data), b'"')))
 
 
 def to_wire(messages: Iterable[Message]) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from mirage.errors import AuthenticationError, EngineError
 
 MAX_MESSAGE = 500
 MAX_RAW = 10_000
+UPLOAD_BUFFER = 1 << 20
 MAX_RETRY_AFTER = 3600.0
 PASSING = frozenset({408, 409, 425, 429})
 OVERLOAD = frozenset({429, 503})
@@ -91,6 +92,7 @@ class HttpClient:
         self._options = {
             pycurl.POST: 1,
             pycurl.NOSIGNAL: 1,
+            pycurl.UPLOAD_BUFFERSIZE: UPLOAD_BUFFER,
             pycurl.TIMEOUT_MS: round(timeout * 1000),
             pycurl.USERAGENT: "mirage",
             # without the last, curl waits a second for leave to send a large body
