@@ -124,8 +124,8 @@ def test_a_writer_that_died(tmp_path: Path) -> None:
         file.write_bytes(data)
 
     async def look(journal: Journal) -> tuple[bool, bool, bool, list[Entry]]:
-        known = (journal.knows(key(number)) for number in (1, 2, 9))
-        return (*known, list(journal.entries()))
+        one, two, nine = (journal.knows(key(number)) for number in (1, 2, 9))
+        return one, two, nine, list(journal.entries())
 
     assert attempt(tmp_path, look) == (True, True, False, [ENTRY])
     assert {file: file.read_bytes() for file in files} == files

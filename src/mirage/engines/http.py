@@ -116,7 +116,7 @@ class HttpClient:
             await self._multi.add_handle(handle)  # one that is cancelled is not used again
         except self._curl.error as exc:
             handle.close()
-            code, message = exc.args
+            code, message = exc.args[0], str(exc.args[-1])
             if code == self._curl.E_OPERATION_TIMEDOUT:
                 fault = PassingError("timeout", f"no answer within {self._timeout:g} s")
             else:
