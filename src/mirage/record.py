@@ -92,7 +92,8 @@ class Request:
 
     `draw` is empty at temperature 0, so that equal requests share a completion; otherwise it names
     the draw (seed, place, child, output, sample), and `seed` derives from it. `ask` counts up when
-    a failed record is retried, so that a bad reply is not served again.
+    a failed record is retried, so that a bad reply is not served again. With `choices` the question
+    is which of these answers is the likeliest, not what the model would write.
     """
 
     model: str
@@ -101,6 +102,7 @@ class Request:
     schema: Mapping[str, Any] | None = None
     draw: str = ""
     ask: int = 0
+    choices: tuple[str, ...] = ()
     key: bytes = field(init=False)
 
     def __post_init__(self) -> None:
@@ -108,7 +110,10 @@ class Request:
             (m.role, [p if isinstance(p, str) else (p.digest, p.copy) for p in m.parts])
             for m in self.messages
         ]
+        what: tuple[Any, ...]
         what = (self.model, turns, self.sampling, self.schema, self.draw, self.ask)
+        if self.choices:  # the keys of all other requests are what they were before these existed
+            what += (self.choices,)
         hashed = hashlib.blake2b(orjson.dumps(what), digest_size=16).digest()
         object.__setattr__(self, "key", hashed)
 
@@ -133,6 +138,9 @@ class Completion:
     """A model's answer. `finish` is the endpoint's own word: stop, length, content_filter, ...
 
     `seconds` is the time of the call that succeeded; `attempts` counts the failed ones as well.
+    Where the request had `choices`, `logprobs` has for each of them the natural logarithm of its
+    probability, summed over its tokens, or None where the engine does not tell; `text` is the
+    likeliest choice.
     """
 
     text: str
@@ -141,6 +149,7 @@ class Completion:
     completion_tokens: int = 0
     seconds: float = 0.0
     attempts: int = 1
+    logprobs: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,12 +245,14 @@ class Window(Protocol):
 class Abilities:
     """What an engine can do, and the largest image that it takes as it is.
 
+    `choices`: it says how likely each of a request's choices is.
     `media_types` are sent unchanged; others are converted to PNG. `max_pixels` and `max_bytes` are
     per image (0: no limit), `max_images` per request.
     """
 
     images: bool = False
     schema: bool = False
+    choices: bool = False
     media_types: frozenset[str] = frozenset({"image/jpeg", "image/png", "image/webp", "image/gif"})
     max_pixels: int = 0
     max_bytes: int = 0
