@@ -114,6 +114,10 @@ class TemplateError(RecordError):
     boundary = "template"
 
 
+HALTED = "halted"
+"""The kind of the EngineError of a call that a stopped run turns back: its record stays owed."""
+
+
 class EngineError(RecordError):
     boundary = "engine"
 

@@ -12,8 +12,9 @@ import pytest
 
 from mirage.config.models import EngineConfig
 from mirage.engines import describe, identity, open_engine
+from mirage.engines.chat import read_completion
 from mirage.engines.mock import Behaviour, running
-from mirage.engines.openai import OpenAIEngine, read_completion
+from mirage.engines.openai import OpenAIEngine
 from mirage.errors import AuthenticationError, ConfigError, EngineError, StoppedError
 
 from . import canned

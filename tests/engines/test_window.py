@@ -6,6 +6,7 @@ import asyncio
 import functools
 import time
 from collections.abc import Callable, Coroutine
+from typing import Any
 
 from mirage.engines.window import AdaptiveWindow
 
@@ -23,10 +24,10 @@ async def turns(rounds: int = 5) -> None:
         await asyncio.sleep(0)
 
 
-def in_loop(test: Callable[[], Coroutine[None, None, None]]) -> Callable[[], None]:
+def in_loop(test: Callable[..., Coroutine[None, None, None]]) -> Callable[..., None]:
     @functools.wraps(test)
-    def run() -> None:
-        asyncio.run(test())
+    def run(**fixtures: Any) -> None:
+        asyncio.run(test(**fixtures))
 
     return run
 

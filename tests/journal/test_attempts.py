@@ -64,7 +64,7 @@ def test_a_completion_comes_back(tmp_path: Path) -> None:
     assert attempt(tmp_path, work) == [ANSWER]
     assert attempt(tmp_path, later) == ANSWER
     journal = reading(tmp_path)
-    assert journal.text(key(1)) == ANSWER.text
+    assert journal.completion(key(1)) == ANSWER
     assert list(journal.calls()) == [(key(1), ANSWER)]
     journal.release()
 
@@ -94,7 +94,7 @@ def test_entries_belong_to_a_plan(tmp_path: Path) -> None:
     journal.release()
     other = reading(tmp_path, b"o" * 16)
     assert list(other.entries()) == []
-    assert other.text(key(1)) == ANSWER.text
+    assert other.completion(key(1)) == ANSWER
     other.release()
 
 
@@ -147,7 +147,7 @@ def test_a_text_that_is_not_what_was_written(tmp_path: Path) -> None:
     assert "attempt-0000.sqlite is damaged" in torn[0]
     journal = reading(tmp_path)
     with pytest.raises(RunError, match="run again"):
-        journal.text(key(1))
+        journal.completion(key(1))
     assert list(journal.calls()) == []
     journal.release()
 

@@ -24,7 +24,7 @@ class Plain:
     async def run(self, scope: Any) -> Any:
         raise NotImplementedError
 
-    def recall(self, text: str) -> Any:
+    def recall(self, completion: Any, values: Any) -> Any:
         raise NotImplementedError
 
 

@@ -31,11 +31,15 @@ SECONDS = click.FloatRange(0)
 @click.option("--api-key", metavar="KEY", help="Refuse any other key.")
 @click.option("--random", is_flag=True, help="Another answer to every call.")
 @click.option("--ignore-schema", is_flag=True, help="As servers do that know no schema.")
-def mock_server(host: str, port: int, **behaviour: Any) -> None:
+@click.option("--ignore-logprobs", is_flag=True, help="As servers do that tell no probabilities.")
+@click.option("--limit", default=0, type=click.IntRange(0), help="Refuse more calls at once.")
+@click.option("--limit-for", default=0.0, type=SECONDS, help="Lift the limit after so long.")
+@options.as_json
+def mock_server(host: str, port: int, as_json: bool, **behaviour: Any) -> None:
     """Serve the fake engine over HTTP.
 
     It is an OpenAI-compatible endpoint for trials, with faults on demand; no model is behind it.
     """
     from mirage.engines.mock import Behaviour, serve
 
-    serve(Behaviour(**behaviour), host=host, port=port)
+    serve(Behaviour(**behaviour), host=host, port=port, as_json=as_json)

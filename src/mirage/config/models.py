@@ -189,6 +189,13 @@ class LLMOutput(Model):
     many: bool = False
     """The model answers with a list of such objects, and each becomes a row."""
     max_asks: Annotated[int, Field(ge=1, le=20)] = 3
+    choices: (
+        Annotated[
+            Annotated[str, Tag("text")] | Annotated[list[str], Tag("a list")], Discriminator(shape)
+        ]
+        | None
+    ) = None
+    """The answers to decide among: texts with references, or a reference to a list of texts."""
     """How often the model is asked until its reply is valid."""
 
 

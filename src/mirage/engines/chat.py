@@ -1,4 +1,4 @@
-"""Messages as chat endpoints take them: OpenAI's JSON, out of our messages and back into them.
+"""Chat as endpoints speak it: OpenAI's JSON, out of our messages and back into them.
 
 Every engine that speaks it, and the mock server that reads it, share this.
 Format: https://platform.openai.com/docs/api-reference/chat/create
@@ -14,7 +14,9 @@ from typing import Any
 import orjson
 import pybase64
 
-from mirage.record import Message, Part, Picture
+from mirage.engines.http import PassingError
+from mirage.errors import EngineError
+from mirage.record import Completion, Message, Part, Picture
 
 
 def data_url(picture: Picture) -> orjson.Fragment:
@@ -72,3 +74,42 @@ def _picture(url: str) -> Picture:
     data = base64.b64decode(encoded, validate=True)
     media_type = head.removeprefix("data:").removesuffix(";base64")
     return Picture(data, media_type, hashlib.sha256(data).hexdigest())
+
+
+def read_completion(data: bytes, seconds: float = 0.0, attempts: int = 1) -> Completion:
+    """What we keep of a chat completion.
+
+    Raises PassingError where the reply is not one, EngineError where the model or a filter
+    declined to answer.
+    """
+    try:
+        reply = orjson.loads(data)
+        choice = reply["choices"][0]
+        message = choice.get("message") or {}
+        text = message.get("content")
+        finish = str(choice.get("finish_reason") or "stop")
+        usage = reply.get("usage") or {}
+        prompt, completion = (tokens(usage.get(f"{of}_tokens")) for of in ("prompt", "completion"))
+    except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError):
+        raise _malformed(data) from None
+    if isinstance(text, list):  # some servers answer in typed parts
+        text = "".join(part.get("text") or "" for part in text if isinstance(part, dict))
+    if finish == "content_filter":
+        raise EngineError("content_filter", "the endpoint filtered the answer", raw=text)
+    if text is None and message.get("refusal"):
+        raise EngineError("refusal", "the model refused to answer", raw=message["refusal"])
+    if text is None and finish == "length":
+        text = ""
+    if not isinstance(text, str):
+        raise _malformed(data)
+    return Completion(text, finish, prompt, completion, seconds, attempts)
+
+
+def tokens(value: Any) -> int:
+    """A count as an endpoint gives it; 0 where it gives anything else."""
+    return value if type(value) is int and 0 <= value < 1 << 53 else 0
+
+
+def _malformed(data: bytes) -> PassingError:
+    raw = data.decode(errors="replace")
+    return PassingError("malformed", "the reply is not a chat completion", raw=raw)

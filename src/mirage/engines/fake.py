@@ -46,7 +46,7 @@ class FakeEngine:
         self.capacity = config.max_in_flight or CAPACITY
         self._window = AdaptiveWindow(self.capacity, rpm=config.rpm, tpm=config.tpm)
         self.window: Window = self._window
-        self.abilities = Abilities(images=True, schema=True)
+        self.abilities = Abilities(images=True, schema=True, choices=True)
         self.details = {"model": "fake", **config.args}
 
     async def start(self) -> None:
@@ -58,6 +58,11 @@ class FakeEngine:
         digest = digest_of(request.messages, draw_of(request.sampling, request.seed))
         if int.from_bytes(digest[:4]) < self._args.get("fail", 0) * 2**32:
             raise EngineError("fake", "the fake engine was told to fail here", attempts=1)
+        if request.choices:
+            self._window.answered()
+            logprobs = scores(request.messages, request.choices)
+            best = request.choices[logprobs.index(max(logprobs))]
+            return Completion(best, seconds=time.perf_counter() - began, logprobs=logprobs)
         text = self._args.get("reply")
         if text is None and self._args.get("echo"):
             text = question(request.messages)
@@ -103,6 +108,13 @@ def answer(messages: Sequence[Message], schema: Mapping[str, Any] | None, digest
         return orjson.dumps(instance(schema, random.Random(digest))).decode()
     start = " ".join(question(messages).split()[:6])
     return f"fake {digest.hex()[:8]} {start}".rstrip()
+
+
+def scores(messages: Sequence[Message], choices: Sequence[str]) -> tuple[float, ...]:
+    """A log-probability for each choice: a function of the messages and of that choice alone."""
+    asked = digest_of(messages)
+    hashes = (hashlib.sha256(asked + choice.encode()).digest() for choice in choices)
+    return tuple(-0.01 - 8 * int.from_bytes(h[:4]) / 2**32 for h in hashes)
 
 
 def instance(schema: Mapping[str, Any], rng: random.Random) -> Any:

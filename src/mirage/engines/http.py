@@ -22,6 +22,7 @@ MAX_MESSAGE = 500
 MAX_RAW = 10_000
 UPLOAD_BUFFER = 1 << 20
 MAX_RETRY_AFTER = 3600.0
+CONNECT_TIMEOUT = 30.0
 PASSING = frozenset({408, 409, 425, 429})
 OVERLOAD = frozenset({429, 503})
 JSON = "application/json"
@@ -29,7 +30,9 @@ TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class PassingError(Exception):
-    """A fault that may pass when the call is repeated. `load` says that there was too much."""
+    """A fault that may pass when the call is repeated. `load` says that there was too much,
+    `unreached` that no connection could be made.
+    """
 
     def __init__(
         self,
@@ -39,6 +42,7 @@ class PassingError(Exception):
         raw: str | None = None,
         load: bool = False,
         retry_after: float = 0.0,
+        unreached: bool = False,
     ) -> None:
         super().__init__(message)
         self.kind = kind
@@ -46,6 +50,7 @@ class PassingError(Exception):
         self.raw = raw
         self.load = load
         self.retry_after = retry_after
+        self.unreached = unreached
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +99,7 @@ class HttpClient:
             pycurl.NOSIGNAL: 1,
             pycurl.UPLOAD_BUFFERSIZE: UPLOAD_BUFFER,
             pycurl.TIMEOUT_MS: round(timeout * 1000),
+            pycurl.CONNECTTIMEOUT_MS: round(min(timeout, CONNECT_TIMEOUT) * 1000),
             pycurl.USERAGENT: "mirage",
             # without the last, curl waits a second for leave to send a large body
             pycurl.HTTPHEADER: [*header_lines({"Content-Type": JSON, **headers}), "Expect:"],
@@ -115,21 +121,24 @@ class HttpClient:
         try:
             await self._multi.add_handle(handle)  # one that is cancelled is not used again
         except self._curl.error as exc:
+            began = handle.getinfo(self._curl.PRETRANSFER_TIME) > 0
             handle.close()
-            code, message = exc.args[0], str(exc.args[-1])
-            if code == self._curl.E_OPERATION_TIMEDOUT:
-                fault = PassingError("timeout", f"no answer within {self._timeout:g} s")
-            else:
-                host = urlsplit(url).netloc.rpartition("@")[2]
-                fault = PassingError(
-                    "connection", message if host in message else f"{host}: {message}"
-                )
-            raise fault from None
+            raise self._fault(url, int(exc.args[0]), str(exc.args[-1]), began) from None
         status = handle.getinfo(self._curl.RESPONSE_CODE)
         wait = handle.getinfo(self._curl.RETRY_AFTER) if status in OVERLOAD else 0
         idle.append(handle)
         data = received[0] if len(received) == 1 else b"".join(received)
         return Reply(status, data, min(wait, MAX_RETRY_AFTER))
+
+    def _fault(self, url: str, code: int, message: str, began: bool) -> PassingError:
+        """What an error of curl's means; `began` says whether there was a connection."""
+        if code == self._curl.E_OPERATION_TIMEDOUT and began:
+            return PassingError("timeout", f"no answer within {self._timeout:g} s")
+        curl = self._curl
+        host = urlsplit(url).netloc.rpartition("@")[2]
+        text = message if host in message else f"{host}: {message}"
+        nowhere = (curl.E_COULDNT_CONNECT, curl.E_COULDNT_RESOLVE_HOST, curl.E_OPERATION_TIMEDOUT)
+        return PassingError("connection", text, unreached=code in nowhere)
 
     def _handle(self, url: str) -> Any:
         handle = self._curl.Curl()

@@ -13,10 +13,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import os
 import random
+import re
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -24,6 +27,9 @@ import orjson
 
 from mirage.engines import chat, fake
 from mirage.engines.mock_http import Connection, Reply, error
+from mirage.record import Message
+
+LETTERED = re.compile(r"^([A-Z])\. ", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,11 @@ class Behaviour:
     random: bool = False
     """Another answer to every call, as a model at temperature 1 gives."""
     ignore_schema: bool = False
+    ignore_logprobs: bool = False
+    limit: int = 0
+    """More calls than this under way at once are answered with 429; 0: no limit."""
+    limit_for: float = 0.0
+    """The limit holds for so many seconds after the first call; 0: for good."""
 
 
 @dataclass(slots=True)
@@ -57,6 +68,7 @@ class Stats:
     max_in_flight: int = 0
     faults: int = 0
     refused: int = 0
+    limited: int = 0
     connections: int = 0
     prompts: dict[str, list[int]] = field(default_factory=dict)
     """Per hash of a request's body: how often it was asked, and how often answered."""
@@ -74,6 +86,7 @@ class MockServer:
         self.behaviour = behaviour
         self.stats = Stats()
         self.base_url = ""
+        self._first = 0.0
 
     def connected(self) -> None:
         self.stats.connections += 1
@@ -101,6 +114,9 @@ class MockServer:
             stats.refused += 1
             return error(401, f"Incorrect API key provided: {key.removeprefix('Bearer ')}"), 0.0
         stats.calls += 1
+        if self._over_limit():
+            stats.limited += 1
+            return busy(will.retry_after), 0.0
         name = hashlib.blake2b(body, digest_size=8).hexdigest()
         counts = stats.prompts.setdefault(name, [0, 0])
         counts[0] += 1
@@ -110,8 +126,7 @@ class MockServer:
         if fault == "hang":
             return None, 0.0
         if fault == "429":
-            header = f"Retry-After: {will.retry_after}\r\n" if will.retry_after else ""
-            return error(429, "Rate limit reached", "rate_limit_exceeded", header), wait
+            return busy(will.retry_after), wait
         if fault == "500":
             return error(500, "The server had an error"), wait
         reply = self._answer(body, rng, cut=fault == "malformed")
@@ -120,6 +135,13 @@ class MockServer:
         counts[1] += reply.status == 200
         stats.answered += reply.status == 200
         return reply, wait
+
+    def _over_limit(self) -> bool:
+        """Whether this call, which counts as under way, is one too many."""
+        will, now = self.behaviour, time.monotonic()
+        self._first = self._first or now
+        lifted = will.limit_for and now - self._first > will.limit_for
+        return bool(will.limit and not lifted and self.stats.in_flight > will.limit)
 
     def _fault(self, rng: random.Random) -> str:
         will = self.behaviour
@@ -148,13 +170,33 @@ class MockServer:
             return error(400, f"bad request: {type(exc).__name__}: {exc}")
         schema = None if self.behaviour.ignore_schema else wanted
         text = fake.answer(messages, schema, fake.digest_of(messages, draw))
+        told: dict[str, Any] = {}
+        if call.get("logprobs") and not self.behaviour.ignore_logprobs:
+            text, told = lettered(messages, text, int(call.get("top_logprobs") or 0))
         text = text[: len(text) // 2] if cut else text
         asked, said = sum(len(m.text.split()) for m in messages), len(text.split())
         usage = {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said}
         message = {"role": "assistant", "content": text}
-        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        choice = {"index": 0, "message": message, "finish_reason": "stop", **told}
         reply = {"id": "fake", "object": "chat.completion", "model": call.get("model")}
         return Reply(200, orjson.dumps({**reply, "choices": [choice], "usage": usage}))
+
+
+def busy(retry_after: int) -> Reply:
+    header = f"Retry-After: {retry_after}\r\n" if retry_after else ""
+    return error(429, "Rate limit reached", "rate_limit_exceeded", header)
+
+
+def lettered(messages: Sequence[Message], text: str, top: int) -> tuple[str, dict[str, Any]]:
+    """The answer of a model that is asked for one of several letters, with log-probabilities: one
+    token, the likeliest letter. Any other question is answered with `text`, as one token.
+    """
+    letters = LETTERED.findall(fake.question(messages))
+    words = letters or [text]
+    told = sorted(zip(fake.scores(messages, words), words, strict=True), reverse=True)
+    tokens = [{"token": word, "logprob": logprob, "bytes": None} for logprob, word in told]
+    content = [{**tokens[0], "top_logprobs": tokens[:top]}]
+    return told[0][1], {"logprobs": {"content": content}}
 
 
 async def _serve(server: MockServer, host: str, port: int, started: threading.Event) -> None:
@@ -167,7 +209,9 @@ async def _serve(server: MockServer, host: str, port: int, started: threading.Ev
         await asyncio.Event().wait()
 
 
-def serve(behaviour: Behaviour, *, host: str = "127.0.0.1", port: int = 8080) -> None:
+def serve(
+    behaviour: Behaviour, *, host: str = "127.0.0.1", port: int = 8080, as_json: bool = False
+) -> None:
     """Serve until SIGINT or SIGTERM, and print where. Raises OSError where the port is taken."""
 
     async def until_stopped() -> None:
@@ -178,7 +222,10 @@ def serve(behaviour: Behaviour, *, host: str = "127.0.0.1", port: int = 8080) ->
         while not (started.is_set() or task.done()):
             await asyncio.sleep(0.01)
         if started.is_set():
-            print(f"fake endpoint at {server.base_url}; counters at /stats", flush=True)
+            where = f"fake endpoint at {server.base_url}; counters at /stats"
+            if as_json:
+                where = orjson.dumps({"base_url": server.base_url, "pid": os.getpid()}).decode()
+            print(where, flush=True)
         with contextlib.suppress(asyncio.CancelledError):
             await task
 

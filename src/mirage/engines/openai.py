@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -18,15 +18,18 @@ import orjson
 
 from mirage.config.models import EngineConfig
 from mirage.engines import chat
-from mirage.engines.http import HttpClient, PassingError, Secrets, check_url, refusal
+from mirage.engines.chat import read_completion
+from mirage.engines.endpoints import PATIENCE, Endpoints, SharedWindow
+from mirage.engines.http import HttpClient, Secrets, check_url, refusal
+from mirage.engines.lettered import BODY, lettered, read_choice
 from mirage.engines.retry import persist
 from mirage.engines.window import AdaptiveWindow
-from mirage.errors import AuthenticationError, ConfigError, EngineError, Mistake, StoppedError
+from mirage.errors import AuthenticationError, ConfigError, EngineError, Mistake
 from mirage.record import Abilities, Completion, Message, Request, Window
 
 CAPACITY = 64
-REST_AFTER_FAULT = 5.0
 LIMITS = frozenset(f.name for f in fields(Abilities)) - {"media_types"}
+ARGS = LIMITS | {"proxy", "outage"}
 PROBES = 2
 REFUSED = frozenset({"http_400", "http_404", "http_422", "http_501"})
 PROBE = {
@@ -37,35 +40,29 @@ PROBE = {
 }
 
 
-@dataclass(slots=True, eq=False)
-class Endpoint:
-    """One of the URLs that serve the model; after a lost connection it rests for a while."""
-
-    url: str
-    in_flight: int = 0
-    rests_until: float = 0.0
-
-
 class OpenAIEngine:
     """Requests over HTTP, spread over the endpoints, each to the one with the least to do.
 
-    `args` may hold `proxy` (a URL, or "environment") and what the model can do: `images`,
-    `schema`, `max_pixels`, `max_bytes`, `max_images`.
+    `args` may hold `proxy` (a URL, or "environment"), `outage` (the seconds after which a run is
+    stopped because nothing answers any more) and what the model can do: `images`, `schema`,
+    `choices`, `max_pixels`, `max_bytes`, `max_images`.
     """
 
     def __init__(self, config: EngineConfig, *, name: str) -> None:
         self._config = config
         self._model = config.model_path
         self._extra = config.extra_body
-        self._endpoints = _endpoints(config, name)
+        urls = _checked(config, name)
         self._secrets = Secrets()
         self._client: HttpClient | None = None
-        self._heard = False
         self.capacity = config.max_in_flight or CAPACITY
-        self._window = AdaptiveWindow(self.capacity, rpm=config.rpm, tpm=config.tpm)
+        kind = SharedWindow if len(urls) > 1 else AdaptiveWindow
+        self._window = kind(self.capacity, rpm=config.rpm, tpm=config.tpm)
         self.window: Window = self._window
+        patience = config.args.get("outage", PATIENCE)
+        self.endpoints = Endpoints(urls, self._window, retries=config.retries, patience=patience)
         limits = {key: value for key, value in config.args.items() if key in LIMITS}
-        self.abilities = Abilities(**{"images": True, "schema": True, **limits})
+        self.abilities = Abilities(**{"images": True, "schema": True, "choices": True, **limits})
         self.details = {"model": config.model_path, "endpoints": _hosts(config)}
 
     async def start(self) -> None:
@@ -85,13 +82,15 @@ class OpenAIEngine:
         except TypeError as exc:  # orjson's own, for what JSON cannot hold
             raise EngineError("request", f"cannot be sent: {exc}") from exc
 
-        call = partial(self._call, body)
-        try:
-            return await persist(call, self._window, self._config.retries, self._secrets)
-        except EngineError as error:
-            if error.kind == "connection" and not self._heard:
-                raise StoppedError(f"no endpoint has answered yet: {error}") from error
-            raise
+        read: Callable[[bytes, float, int], Completion] = read_completion
+        if request.choices:
+            read = partial(read_choice, choices=request.choices)
+        call = partial(self._call, body, read)
+        return await persist(call, self.endpoints, self._config.retries, self._secrets)
+
+    def halt(self) -> None:
+        """Turn back the calls that wait for an endpoint."""
+        self.endpoints.halt()
 
     async def probe_schema(self, known: bool | None = None) -> bool:
         """Whether a JSON schema binds the model here: several servers ignore it silently.
@@ -120,12 +119,30 @@ class OpenAIEngine:
                 return True
         return False
 
+    async def probe_choices(self) -> bool:
+        """Whether the endpoint tells log-probabilities: one small call. Raises EngineError where it
+        does not answer at all.
+        """
+        question = Message("user", ("Which of these is a colour?",))
+        request = Request(self._model or "", (question,), choices=("red", "seven"))
+        try:
+            async with self.window:
+                await self.complete(request)
+        except EngineError as error:
+            if error.kind != "logprobs" and error.kind not in REFUSED:
+                if error.kind == "choices":  # it does, and this model is no good at letters
+                    return True
+                raise
+            self.abilities = replace(self.abilities, choices=False)
+        return self.abilities.choices
+
     async def close(self) -> None:
         if self._client is not None:
             await self._client.close()
 
     def _body(self, request: Request) -> bytes:
-        body: dict[str, Any] = {"model": self._model, "messages": chat.to_wire(request.messages)}
+        messages = lettered(request) if request.choices else request.messages
+        body: dict[str, Any] = {"model": self._model, "messages": chat.to_wire(messages)}
         for key, value in request.sampling.items():
             if value is not None:
                 body[key] = value
@@ -133,88 +150,44 @@ class OpenAIEngine:
             body["seed"] = request.seed
         if request.schema is not None:
             body["response_format"] = chat.response_format(request.schema)
+        if request.choices:
+            body |= BODY
         return orjson.dumps(body | self._extra)
 
-    async def _call(self, body: bytes, attempt: int) -> Completion:
+    async def _call(
+        self, body: bytes, read: Callable[[bytes, float, int], Completion], url: str, attempt: int
+    ) -> Completion:
         assert self._client is not None, "start() comes first"
-        endpoint = self._pick()
-        endpoint.in_flight += 1
         began = time.perf_counter()
-        try:
-            reply = await self._client.post(endpoint.url, body)
-        except PassingError:
-            endpoint.rests_until = time.monotonic() + REST_AFTER_FAULT
-            raise
-        finally:
-            endpoint.in_flight -= 1
-        self._heard = True
+        reply = await self._client.post(url, body)
         if not 200 <= reply.status < 300:
             raise refusal(reply, self._secrets)
-        return read_completion(reply.body, time.perf_counter() - began, attempt)
-
-    def _pick(self) -> Endpoint:
-        if len(self._endpoints) == 1:
-            return self._endpoints[0]
-        now = time.monotonic()
-        return min(self._endpoints, key=lambda e: (max(0.0, e.rests_until - now), e.in_flight))
+        return read(reply.body, time.perf_counter() - began, attempt)
 
 
-def read_completion(data: bytes, seconds: float = 0.0, attempts: int = 1) -> Completion:
-    """What we keep of a chat completion.
-
-    Raises PassingError where the reply is not one, EngineError where the model or a filter
-    declined to answer.
-    """
-    try:
-        reply = orjson.loads(data)
-        choice = reply["choices"][0]
-        message = choice.get("message") or {}
-        text = message.get("content")
-        finish = str(choice.get("finish_reason") or "stop")
-        usage = reply.get("usage") or {}
-        prompt, completion = (tokens(usage.get(f"{of}_tokens")) for of in ("prompt", "completion"))
-    except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError):
-        raise _malformed(data) from None
-    if isinstance(text, list):  # some servers answer in typed parts
-        text = "".join(part.get("text") or "" for part in text if isinstance(part, dict))
-    if finish == "content_filter":
-        raise EngineError("content_filter", "the endpoint filtered the answer", raw=text)
-    if text is None and message.get("refusal"):
-        raise EngineError("refusal", "the model refused to answer", raw=message["refusal"])
-    if text is None and finish == "length":
-        text = ""
-    if not isinstance(text, str):
-        raise _malformed(data)
-    return Completion(text, finish, prompt, completion, seconds, attempts)
-
-
-def tokens(value: Any) -> int:
-    """A count as an endpoint gives it; 0 where it gives anything else."""
-    return value if type(value) is int and 0 <= value < 1 << 53 else 0
-
-
-def _malformed(data: bytes) -> PassingError:
-    raw = data.decode(errors="replace")
-    return PassingError("malformed", "the reply is not a chat completion", raw=raw)
-
-
-def _endpoints(config: EngineConfig, name: str) -> list[Endpoint]:
+def _checked(config: EngineConfig, name: str) -> list[str]:
+    """Where calls go. Raises ConfigError with all that is wrong with the engine."""
     mistakes = []
     if not config.model_path:
         mistakes.append(Mistake(f"{name}.model_path", "missing: which model of the endpoint?"))
-    unknown = sorted(set(config.args) - LIMITS - {"proxy"})
+    unknown = sorted(set(config.args) - ARGS)
     mistakes += [
         Mistake(f"{name}.args.{key}", "not an argument of this engine; see extra_body")
         for key in unknown
     ]
     if config.chat_template is not None:
         mistakes.append(Mistake(f"{name}.chat_template", "an endpoint applies its own: remove it"))
-    found = []
+    outage = config.args.get("outage", PATIENCE)
+    if not isinstance(outage, int | float) or isinstance(outage, bool) or outage <= 0:
+        mistakes.append(Mistake(f"{name}.args.outage", "must be a number of seconds above 0"))
+    found: list[str] = []
     query = f"?{urlencode(config.query)}" if config.query else ""
     for base in _urls(config):
         stem = base.rstrip("/").removesuffix("/chat/completions")
         try:
-            found.append(Endpoint(check_url(f"{stem}/chat/completions{query}")))
+            url = check_url(f"{stem}/chat/completions{query}")
+            if url not in found:  # the same one twice would be two shares of one server
+                found.append(url)
         except ValueError as exc:
             mistakes.append(Mistake(f"{name}.base_url", str(exc)))
     if not found and not mistakes:

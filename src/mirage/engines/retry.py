@@ -8,8 +8,8 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable
 
+from mirage.engines.endpoints import Endpoint, Endpoints
 from mirage.engines.http import MAX_RAW, PassingError, Secrets
-from mirage.engines.window import AdaptiveWindow
 from mirage.errors import EngineError
 from mirage.record import Completion
 
@@ -23,33 +23,50 @@ def backoff(attempt: int) -> float:
 
 
 async def persist(
-    once: Callable[[int], Awaitable[Completion]],
-    window: AdaptiveWindow,
+    once: Callable[[str, int], Awaitable[Completion]],
+    endpoints: Endpoints,
     retries: int,
     secrets: Secrets,
 ) -> Completion:
-    """Call `once(attempt)` until it answers, at most `retries` times more.
+    """Call `once(url, attempt)` until an endpoint answers.
 
-    A fault that passes is waited for outside the window's turns, so that a timeout never counts
-    the wait; what remains in the end is an EngineError with the number of attempts.
+    A call that failed at one endpoint goes to another at once; where all have been tried, it waits
+    outside the window's turns, so that a timeout never counts the wait, and that `retries` times.
+    What remains in the end is an EngineError with the number of attempts; StoppedError where no
+    endpoint answers at all.
     """
-    attempt = 1
+    window = endpoints.window
+    tried: set[Endpoint] = set()
+    attempt = rounds = 1
     while True:
+        turn = endpoints.take(tried) or await endpoints.wait()
         sent = window.now()
         try:
-            completion = await once(attempt)
+            completion = await once(turn.endpoint.url, attempt)
         except PassingError as exc:
             fault = exc
+            counts = endpoints.failed(turn, fault, sent)
         except EngineError as exc:
+            endpoints.replied(turn.endpoint)
             exc.attempts = attempt
             raise
         else:
-            window.answered(completion.prompt_tokens + completion.completion_tokens)
+            spent = completion.prompt_tokens + completion.completion_tokens
+            endpoints.answered(turn.endpoint, spent)
             return completion
-        if fault.load:
-            window.throttled(sent, fault.retry_after)
-        if attempt > retries:
-            raw = None if fault.raw is None else secrets.redact(fault.raw, MAX_RAW)
-            raise EngineError(fault.kind, fault.message, raw=raw, attempts=attempt)
-        await window.repeat_after(backoff(attempt))
+        finally:
+            endpoints.give_back(turn)
         attempt += 1
+        if not counts:
+            continue
+        if endpoints.another(turn.endpoint, tried):
+            if window.paced:
+                await window.repeat_after(0.0)
+            continue
+        if rounds > retries and endpoints.heard and not endpoints.out:
+            raw = None if fault.raw is None else secrets.redact(fault.raw, MAX_RAW)
+            raise EngineError(fault.kind, fault.message, raw=raw, attempts=attempt - 1)
+        if not endpoints.out:
+            await window.repeat_after(backoff(rounds))
+        rounds += 1
+        tried.clear()

@@ -24,18 +24,19 @@ class AdaptiveWindow:
 
     `limit` is where the window starts and the most that it ever grows to. `rpm` and `tpm` are
     requests and tokens per minute: calls are spread evenly, and one second's worth may come at
-    once. `size` is the present width; `held` counts the calls inside, waiting repeats included.
+    once. `size` is the present width; `held` counts the calls inside, waiting repeats included;
+    before the clock's time `opens` nobody is let in.
     """
 
     def __init__(
         self,
-        limit: int,
+        limit: float,
         *,
         rpm: int | None = None,
         tpm: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.limit = limit
+        self.limit: float = limit
         self.held = 0
         self._size = float(limit)
         self._active = 0
@@ -43,7 +44,7 @@ class AdaptiveWindow:
         self._clock = clock
         self._arrivals: deque[asyncio.Future[None]] = deque()
         self._repeats: deque[asyncio.Future[None]] = deque()
-        self._opens = 0.0
+        self.opens = 0.0
         self._last_cut = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
         self._per_call = 60 / rpm if rpm else 0.0
@@ -60,7 +61,7 @@ class AdaptiveWindow:
             or self.held >= self.limit
             or self._arrivals
             or self._repeats
-            or self._opens
+            or self.opens
             or self._per_call
             or self._per_token
         ):
@@ -108,10 +109,38 @@ class AdaptiveWindow:
             self._last_cut = now
             self._size = max(1.0, self._size * CUT)
         if retry_after:
-            self._opens = max(self._opens, now + retry_after)
+            self.opens = max(self.opens, now + retry_after)
 
     def now(self) -> float:
         return self._clock()
+
+    @property
+    def paced(self) -> bool:
+        """Whether there is a budget of calls or tokens."""
+        return bool(self._per_call or self._per_token)
+
+    # -- one of several, whose owner decides who enters --------------------------------------------
+
+    @property
+    def busy(self) -> float:
+        """The share of the width that is taken; 1 or more where nobody may enter."""
+        if self.opens and self._clock() < self.opens:
+            return 1.0
+        return self._active / max(1, int(self._size))
+
+    def take(self) -> None:
+        """Enter, without asking."""
+        self._active += 1
+
+    def give_back(self) -> None:
+        self._active -= 1
+
+    def relimit(self, limit: float) -> None:
+        """Another limit: a window at its full width stays at its full width."""
+        full = self._size >= self.limit
+        self.limit = limit
+        self._step = max(1.0, limit / ROUNDS_TO_RECOVER)
+        self._size = limit if full else min(self._size, limit)
 
     async def _queue(self, line: deque[asyncio.Future[None]]) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -152,16 +181,16 @@ class AdaptiveWindow:
 
     def _must_wait(self) -> bool:
         """Whether admissions are paused; a timer then takes them up again."""
-        if not (self._opens or self._per_call or self._per_token):
+        if not (self.opens or self._per_call or self._per_token):
             return False
         now = self._clock()
-        wait = max(self._opens, self._calls_until - 1.0, self._tokens_until - 1.0) - now
+        wait = max(self.opens, self._calls_until - 1.0, self._tokens_until - 1.0) - now
         if wait > 0:
             if self._timer is None:
                 loop = asyncio.get_running_loop()
                 self._timer = loop.call_later(wait, self._reopen)
             return True
-        self._opens = 0.0
+        self.opens = 0.0
         if self._per_call:
             self._calls_until = max(now, self._calls_until) + self._per_call
         return False

@@ -23,12 +23,15 @@ from mirage.journal.writer import Group, Writer
 from mirage.record import Completion
 
 GROUPS_HELD = 16
+PLAIN = 6
+"""How many fields a completion without log-probabilities has in the journal."""
 DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
 
 SCHEMA = """
 CREATE TABLE groups (id INTEGER PRIMARY KEY, fingerprint BLOB,
     keys BLOB,     -- of the calls, 16 bytes each
-    calls BLOB,    -- JSON: [[text, finish, prompt_tokens, completion_tokens, seconds, attempts]]
+    calls BLOB,    -- JSON: [[text, finish, prompt_tokens, completion_tokens, seconds, attempts]],
+                   -- and as a seventh the log-probabilities where there are any
     entries BLOB,  -- JSON: [[position, child, kind, digest, trail, detail]], bytes as hex
     sum BLOB)
 """
@@ -170,7 +173,10 @@ class Journal:
         """Journal a completion; returns when it is committed."""
         assert self._writer is not None
         c = completion
+        row: tuple[Any, ...]
         row = (c.text, c.finish, c.prompt_tokens, c.completion_tokens, c.seconds, c.attempts)
+        if c.logprobs:
+            row += (c.logprobs,)
         self._known[key] = await self._writer.keep(self, key, orjson.dumps(row))
 
     def settle(self, entries: Sequence[Entry]) -> None:
@@ -195,11 +201,11 @@ class Journal:
         completion: Completion = group[key]
         return completion
 
-    def text(self, key: bytes) -> str:
-        """The text of a completion of an earlier attempt: what assembly reads. Raises RunError."""
+    def completion(self, key: bytes) -> Completion:
+        """A completion of an earlier attempt: what assembly reads. Raises RunError."""
         if key not in self._known:
             raise RunError(f"{self.folder} has lost an answer; run again to mend it")
-        return self._completion(key).text
+        return self._completion(key)
 
     def _completion(self, key: bytes) -> Completion:
         """One of an earlier attempt. It is followed by others of its group: the last are held."""
@@ -263,6 +269,8 @@ def read_group(file: sqlite3.Connection, number: int) -> dict[bytes, Completion]
 def completions(keys: bytes, calls: bytes) -> Iterator[tuple[bytes, Completion]]:
     """The calls of a group, each with its key."""
     for key, row in zip(split(keys), orjson.loads(calls), strict=True):
+        if len(row) > PLAIN:
+            row[PLAIN] = tuple(row[PLAIN])
         yield key, Completion(*row)
 
 

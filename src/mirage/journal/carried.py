@@ -5,16 +5,22 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
+from typing import Any
+
+import orjson
 
 from mirage.errors import RunError
-from mirage.journal.attempts import Journal
+from mirage.journal.attempts import PLAIN, Journal
 from mirage.record import Completion
 
 COLUMNS = "text, finish, prompt_tokens, completion_tokens, seconds, attempts"
 CARRIED = """CREATE TABLE IF NOT EXISTS calls (key BLOB PRIMARY KEY, text TEXT, finish TEXT,
     prompt_tokens INTEGER, completion_tokens INTEGER, seconds REAL, attempts INTEGER)"""
+SCORES = "CREATE TABLE IF NOT EXISTS scores (key BLOB PRIMARY KEY, logprobs TEXT)"
+"""Of the few completions that have any; a file from before them has no such table."""
+FOUND = f"SELECT {COLUMNS}, logprobs FROM calls LEFT JOIN scores USING (key) WHERE key = ?"
 
 
 class Carried:
@@ -24,15 +30,18 @@ class Carried:
         self.path = path
         self._connection = sqlite3.connect(path, check_same_thread=False)
         self._connection.execute(CARRIED)
+        self._connection.execute(SCORES)
 
     def get(self, key: bytes) -> Completion | None:
         """Raises RunError where the file is damaged: without it all would be paid for again."""
-        query = f"SELECT {COLUMNS} FROM calls WHERE key = ?"
         try:
-            row = self._connection.execute(query, (key,)).fetchone()
+            row = self._connection.execute(FOUND, (key,)).fetchone()
         except sqlite3.Error as exc:
             raise RunError(f"{self.path} cannot be read: {exc}") from exc
-        return Completion(*row) if row else None
+        if row is None:
+            return None
+        logprobs = tuple(orjson.loads(row[PLAIN] or "[]"))
+        return replace(Completion(*row[:PLAIN]), logprobs=logprobs)
 
     def close(self) -> None:
         self._connection.close()
@@ -42,13 +51,20 @@ def carry_over(attempts: Sequence[Path], target: Path) -> None:
     """Copy every completion of some journals into one file, by key."""
     with contextlib.closing(sqlite3.connect(target)) as connection:
         connection.execute(CARRIED)
+        connection.execute(SCORES)
         for folder in {path.parent: None for path in attempts}:
             journal = Journal(folder, b"", None)
             try:
                 with connection:
-                    connection.executemany(
-                        "INSERT OR REPLACE INTO calls VALUES (?,?,?,?,?,?,?)",
-                        ((key, *astuple(completion)) for key, completion in journal.calls()),
-                    )
+                    for key, completion in journal.calls():
+                        add(connection, key, completion)
             finally:
                 journal.release()
+
+
+def add(connection: sqlite3.Connection, key: bytes, completion: Completion) -> None:
+    row: Any = astuple(completion)
+    connection.execute("INSERT OR REPLACE INTO calls VALUES (?,?,?,?,?,?,?)", (key, *row[:PLAIN]))
+    if completion.logprobs:
+        logprobs = orjson.dumps(completion.logprobs).decode()
+        connection.execute("INSERT OR REPLACE INTO scores VALUES (?,?)", (key, logprobs))

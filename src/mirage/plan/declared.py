@@ -5,7 +5,7 @@ All mistakes are collected, each at its position, and raised together by `plan.p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from mirage.config import Config, Loaded, SchemaMistake, answer_schema, keys
 from mirage.config.models import LLMOutput
 from mirage.errors import ConfigError, Mistake
+from mirage.steps.choices import CHOSEN
 from mirage.template import (
     Expression,
     Template,
@@ -64,13 +65,7 @@ class Declared:
     def _declare_keys(self) -> None:
         owners: dict[str, list[str]] = {}
         for number, output in enumerate(self.config.outputs):
-            if not isinstance(output, LLMOutput) or output.output_type == "plain":
-                continue
-            path = ("outputs", number, "output_schema")
-            if output.output_schema is None:
-                self.wrong(path[:2], "`output_type: JSON` needs an `output_schema`: its keys")
-                continue
-            schema = self.attempt(path, answer_schema, output.output_schema)
+            schema = self._schema(number, output) if isinstance(output, LLMOutput) else None
             if schema is not None:
                 self.schemas[output.name] = schema
                 for key in keys(schema):
@@ -82,6 +77,18 @@ class Declared:
                 self.aliases[key] = (outputs[0], key)
             else:
                 self.ambiguous[key] = tuple(outputs)
+
+    def _schema(self, number: int, output: LLMOutput) -> dict[str, Any] | None:
+        """The JSON Schema of an output's value; None where it is a text."""
+        path = ("outputs", number, "output_schema")
+        if output.choices is not None:
+            return CHOSEN
+        if output.output_type == "plain":
+            return None
+        if output.output_schema is None:
+            self.wrong(path[:2], "`output_type: JSON` needs an `output_schema`: its keys")
+            return None
+        return self.attempt(path, answer_schema, output.output_schema)
 
     # -- mistakes --------------------------------------------------------------------------------
 
@@ -113,7 +120,7 @@ class Declared:
         names, aliases, ambiguous = self.names, self.aliases, self.ambiguous
         return compile_text(text, names, aliases=aliases, ambiguous=ambiguous, images=self.images)
 
-    def tree(self, tree: Mapping[str, Any]) -> Tree:
+    def tree(self, tree: Any) -> Tree:
         return compile_tree(tree, self.names, aliases=self.aliases, ambiguous=self.ambiguous)
 
     def expression(self, text: str) -> Expression:

@@ -15,6 +15,7 @@ from mirage.config.schema import many as list_schema
 from mirage.names import suggest
 from mirage.plan.declared import Declared, Keys
 from mirage.recipes import load as recipe
+from mirage.steps.choices import Choices, problem_of
 from mirage.steps.filter import FilterStep
 from mirage.steps.llm import LLMStep, Wording
 from mirage.steps.python import PythonStep
@@ -22,6 +23,7 @@ from mirage.steps.reply import JSONReply, PlainReply
 from mirage.steps.step import Step
 
 DEFAULT_ENGINE = "default"
+WITHOUT_CHOICES = ("output_type", "output_schema", "structured", "many", "format_note", "max_asks")
 NO_ENGINE = (
     "no engine is given: add `engine:` with the `base_url` of an OpenAI-compatible endpoint or a "
     "`model_path` that ends in .gguf, or a flag: --engine openai:MODEL@http://HOST/v1, "
@@ -107,7 +109,7 @@ class Outputs:
         if not spec.sees and {*images, *mentioned} & {*self.declared.images}:
             message = f"it sends images, and {spec.identity} takes none; `images: []` sends none"
             self.declared.wrong(path, message)
-        schema = self.declared.schemas.get(output.name)
+        schema = self.declared.schemas.get(output.name) if output.choices is None else None
         return LLMStep(
             name=output.name,
             engine=name,
@@ -120,7 +122,28 @@ class Outputs:
             structured=output.structured,
             max_asks=output.max_asks,
             wording=wording(output, schema),
+            choices=self._choices(number, output),
+            sends=tuple(images),
         )
+
+    def _choices(self, number: int, output: LLMOutput) -> Choices | None:
+        """What an output decides among; what is wrong for every record is a mistake here."""
+        if output.choices is None:
+            return None
+        path = ("outputs", number)
+        for key in WITHOUT_CHOICES:
+            if output.given(key):
+                message = f"`choices` asks which answer is the likeliest: remove `{key}`"
+                self.declared.wrong((*path, key), message)
+        tree = self.declared.attempt((*path, "choices"), self.declared.tree, output.choices)
+        if isinstance(output.choices, list):
+            problem = problem_of(output.choices)
+        else:
+            named = tree is None or tree.needs
+            problem = "" if named else "neither a list nor a reference to one"
+        if problem:
+            self.declared.wrong((*path, "choices"), problem)
+        return None if tree is None else Choices(tree)
 
     def _images(self, number: int, output: LLMOutput) -> list[str]:
         known = self.declared.images

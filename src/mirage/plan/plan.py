@@ -35,8 +35,11 @@ class Plan:
     """What runs. `bases` are the image folders of the sources, by their number.
 
     `fingerprint` (16 bytes) covers what decides the values: inputs, outputs, the output's tree,
-    models and sampling; `sink_fingerprint` what else decides a part. `declared` gives the types of
-    columns that are known beforehand, `bounds` the size of a block.
+    models and sampling; `constrained` are the engines that are asked to keep to a schema, `seeing`
+    those that are sent images, with an output that does so, `scored`
+    those that say how likely choices are, with an output that needs it; `sink_fingerprint` what
+    else decides a part. `declared` gives the types of columns that are known beforehand, `bounds`
+    the size of a block.
     """
 
     inputs: tuple[Input, ...]
@@ -51,6 +54,8 @@ class Plan:
     sink_fingerprint: str
     bounds: Bounds
     on_error: str
+    seeing: Mapping[str, str]
+    scored: Mapping[str, str]
     max_failures: float | int | None
 
 
@@ -96,6 +101,8 @@ def compile_inputs(declared: Declared) -> Iterator[Input]:
             yield Input(
                 name=given.name,
                 key=given.key,
+        seeing={step.engine: step.name for step in asked if step.needs & {*declared.images}},
+        scored={step.engine: step.name for step in asked if step.choices is not None},
                 select=select,
                 image=given.type == "image",
                 base=declared.folder(given.image_base_path),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from mirage.errors import Drop
+from mirage.record import Completion
 from mirage.steps.step import Scope
 from mirage.template import Expression
 
@@ -25,5 +27,5 @@ class FilterStep:
             raise Drop(self.name)
         return True
 
-    def recall(self, text: str) -> Any:
+    def recall(self, completion: Completion | None, values: Mapping[str, Any]) -> Any:
         return True

@@ -10,6 +10,7 @@ from typing import Any
 from mirage.errors import ParseError
 from mirage.media import picture
 from mirage.record import Completion, Image, Message, Part, Picture, Request
+from mirage.steps.choices import Choices, chosen
 from mirage.steps.reply import JSONReply, PlainReply, check_finished
 from mirage.steps.step import Scope
 from mirage.template import Template
@@ -29,7 +30,9 @@ class LLMStep:
     """One question to a model for each record.
 
     `turns` are (role, template) pairs, the prompt last; `images` the inputs whose pictures stand
-    before the prompt's text, because no turn mentions them.
+    before the prompt's text, because no turn mentions them; `sends` all that must be in a request,
+    unless they are null. With `choices` the model says which
+    of them is the likeliest answer, instead of writing one.
     """
 
     name: str
@@ -43,11 +46,14 @@ class LLMStep:
     structured: str
     max_asks: int
     wording: Wording = field(default_factory=Wording)
+    choices: Choices | None = None
+    sends: tuple[str, ...] = ()
     journalled: bool = True
 
     @property
     def needs(self) -> frozenset[str]:
-        return frozenset(self.images).union(*(template.needs for _, template in self.turns))
+        scored = frozenset[str]() if self.choices is None else self.choices.tree.needs
+        return scored.union(self.images, *(template.needs for _, template in self.turns))
 
     @property
     def constrains(self) -> bool:
@@ -56,6 +62,10 @@ class LLMStep:
 
     async def run(self, scope: Scope) -> Any:
         request = await self.request(scope)
+        if request.choices:
+            value = chosen(await scope.complete(self.engine, request), request.choices)
+            scope.accept(self.name, request.key)
+            return value
         if self.structured == "two_pass":
             request = await self._after_free_answer(scope, request)
         for _ in range(self.max_asks):
@@ -74,8 +84,8 @@ class LLMStep:
         raise problem
 
     async def request(self, scope: Scope) -> Request:
-        """The first request for this record: rendered turns, pictures, schema, draw."""
-        greedy = not self.sampling.get("temperature")
+        """The first request for this record: rendered turns, pictures, schema, draw, choices."""
+        greedy = self.choices is not None or not self.sampling.get("temperature")
         return Request(
             model=self.model,
             messages=await self._messages(scope),
@@ -83,14 +93,17 @@ class LLMStep:
             schema=self._schema(scope) if self.structured == "constrained" else None,
             draw="" if greedy else f"{self.seed}/{scope.place}/{scope.child}/{self.name}/0",
             ask=scope.asks.get(self.name, 0),
+            choices=() if self.choices is None else self.choices.of(scope.values),
         )
 
     def parse(self, completion: Completion) -> Any:
         check_finished(completion)
         return self.reply.parse(completion.text)
 
-    def recall(self, text: str) -> Any:
-        return self.reply.read(text)
+    def recall(self, completion: Completion, values: Mapping[str, Any]) -> Any:
+        if self.choices is not None:
+            return chosen(completion, self.choices.of(values))
+        return self.reply.read(completion.text)
 
     def _schema(self, scope: Scope) -> Mapping[str, Any] | None:
         return self.reply.schema if scope.abilities(self.engine).schema else None

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from mirage.errors import StepError
-from mirage.record import Image
+from mirage.record import Completion, Image
 from mirage.steps.step import Scope
 from mirage.template import Tree
 
@@ -50,8 +50,8 @@ class PythonStep:
         scope.accept(self.name, key)
         return orjson.loads(text)
 
-    def recall(self, text: str) -> Any:
-        return orjson.loads(text)
+    def recall(self, completion: Completion, values: Mapping[str, Any]) -> Any:
+        return orjson.loads(completion.text)
 
 
 def digest_of(value: Any) -> str:

@@ -55,6 +55,8 @@ class Step(Protocol):
         """Its value for this record. Raises RecordError, or Drop."""
         ...
 
-    def recall(self, text: str) -> Any:
-        """Its value out of the text that was journalled."""
+    def recall(self, completion: Any, values: Mapping[str, Any]) -> Any:
+        """Its value out of the completion that was journalled, None where it is not journalled;
+        `values` are those that it needs.
+        """
         ...

@@ -123,11 +123,11 @@ class Assembly:
         """The values, with those of the steps, out of the journal."""
         at = 0
         for step in steps:
-            text = ""
+            completion = None
             if step.journalled:
-                text = self.journal.text(entry.trail[at : at + KEY_BYTES])
+                completion = self.journal.completion(entry.trail[at : at + KEY_BYTES])
                 at += KEY_BYTES
-            values[step.name] = step.recall(text)
+            values[step.name] = step.recall(completion, values)
         return values
 
     def _count(self, entry: Entry) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from mirage.errors import Drop, EngineError, MirageError, RecordError, RunError
+from mirage.errors import HALTED, Drop, EngineError, MirageError, RecordError, RunError
 from mirage.journal import DROPPED, FAILED, PARTIAL, PYTHON, RECORD, WRITTEN, Carried, Entry
 from mirage.media import file_state
 from mirage.plan import Plan
@@ -70,6 +70,8 @@ class Crew:
         """Find out once per run whether schemas bind: request keys must not change on resuming."""
         probe = getattr(engine, "probe_schema", None)
         if probe is None:
+                if name in self.plan.scored:
+                    await self._probe_choices(name, engine)
             return
         what = f"{name} {self.plan.engines[name].identity}"
         self.probes[what] = await probe(self.probes.get(what))
@@ -103,6 +105,26 @@ class Journey:
         """A known completion; or that of an equal request under way; or a call."""
         usage, key = self.crew.progress.usage, request.key
         while True:
+    async def _probe_choices(self, name: str, engine: Engine) -> None:
+        """Raises RunError where the engine does not say how likely choices are."""
+        what = f"{name} {self.plan.engines[name].identity} choices"
+        probe = getattr(engine, "probe_choices", None)
+        if probe is not None and not self.probes.get(what):
+            self.probes[what] = await probe()
+            self.remember(self.probes)
+        if not engine.abilities.choices:
+            raise RunError(
+                f"the output '{self.plan.scored[name]}' has `choices`, and "
+                f"{self.plan.engines[name].identity} gives no log-probabilities for them"
+            )
+
+    def halt(self) -> None:
+        """Turn back all calls that have not begun, those that wait for an endpoint included."""
+        self.halting = True
+        for engine in self.engines.values():
+            if (give_up := getattr(engine, "halt", None)) is not None:
+                give_up()
+
             if self.run.journal.knows(key):
                 usage.recalled += 1
                 return await self.run.journal.recall(key)
