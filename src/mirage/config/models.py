@@ -183,12 +183,6 @@ class LLMOutput(Model):
         | None
     ) = None
     """Names, a mapping of names to types, or a full JSON Schema."""
-    structured: Literal["constrained", "prompted", "two_pass"] = "constrained"
-    format_note: bool = True
-    """Whether a short note that describes the JSON is appended to the prompt."""
-    many: bool = False
-    """The model answers with a list of such objects, and each becomes a row."""
-    max_asks: Annotated[int, Field(ge=1, le=20)] = 3
     choices: (
         Annotated[
             Annotated[str, Tag("text")] | Annotated[list[str], Tag("a list")], Discriminator(shape)
@@ -196,6 +190,12 @@ class LLMOutput(Model):
         | None
     ) = None
     """The answers to decide among: texts with references, or a reference to a list of texts."""
+    structured: Literal["constrained", "prompted", "two_pass"] = "constrained"
+    format_note: bool = True
+    """Whether a short note that describes the JSON is appended to the prompt."""
+    many: bool = False
+    """The model answers with a list of such objects, and each becomes a row."""
+    max_asks: Annotated[int, Field(ge=1, le=20)] = 3
     """How often the model is asked until its reply is valid."""
 
 

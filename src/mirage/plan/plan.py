@@ -49,13 +49,13 @@ class Plan:
     bases: tuple[Path | None, ...]
     engines: Mapping[str, EngineSpec]
     constrained: frozenset[str]
+    seeing: Mapping[str, str]
+    scored: Mapping[str, str]
     declared: Mapping[str, str]
     fingerprint: bytes
     sink_fingerprint: str
     bounds: Bounds
     on_error: str
-    seeing: Mapping[str, str]
-    scored: Mapping[str, str]
     max_failures: float | int | None
 
 
@@ -85,6 +85,8 @@ def build(loaded: Loaded) -> Plan:
         bases=bases,
         engines={name: engines[name] for name in engines if name in used},
         constrained=frozenset(step.engine for step in asked if step.constrains),
+        seeing={step.engine: step.name for step in asked if step.needs & {*declared.images}},
+        scored={step.engine: step.name for step in asked if step.choices is not None},
         declared=column_types(declared),
         fingerprint=fingerprint(declared, engines, steps),
         sink_fingerprint=digest(config.sink and config.sink.model_dump()).hex(),
@@ -101,8 +103,6 @@ def compile_inputs(declared: Declared) -> Iterator[Input]:
             yield Input(
                 name=given.name,
                 key=given.key,
-        seeing={step.engine: step.name for step in asked if step.needs & {*declared.images}},
-        scored={step.engine: step.name for step in asked if step.choices is not None},
                 select=select,
                 image=given.type == "image",
                 base=declared.folder(given.image_base_path),

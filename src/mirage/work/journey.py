@@ -62,6 +62,8 @@ class Crew:
                 await engine.start()
                 if name in self.plan.constrained:
                     await self._probe(name, engine)
+                if name in self.plan.scored:
+                    await self._probe_choices(name, engine)
             except RecordError as error:
                 raise RunError(f"an engine cannot be started: {error}") from error
         self.progress.phase = "running"
@@ -70,8 +72,6 @@ class Crew:
         """Find out once per run whether schemas bind: request keys must not change on resuming."""
         probe = getattr(engine, "probe_schema", None)
         if probe is None:
-                if name in self.plan.scored:
-                    await self._probe_choices(name, engine)
             return
         what = f"{name} {self.plan.engines[name].identity}"
         self.probes[what] = await probe(self.probes.get(what))
@@ -81,6 +81,26 @@ class Crew:
                 f"{self.plan.engines[name].identity} does not keep to JSON schemas: "
                 "answers are asked for in words, and checked here as ever"
             )
+
+    async def _probe_choices(self, name: str, engine: Engine) -> None:
+        """Raises RunError where the engine does not say how likely choices are."""
+        what = f"{name} {self.plan.engines[name].identity} choices"
+        probe = getattr(engine, "probe_choices", None)
+        if probe is not None and not self.probes.get(what):
+            self.probes[what] = await probe()
+            self.remember(self.probes)
+        if not engine.abilities.choices:
+            raise RunError(
+                f"the output '{self.plan.scored[name]}' has `choices`, and "
+                f"{self.plan.engines[name].identity} gives no log-probabilities for them"
+            )
+
+    def halt(self) -> None:
+        """Turn back all calls that have not begun, those that wait for an endpoint included."""
+        self.halting = True
+        for engine in self.engines.values():
+            if (give_up := getattr(engine, "halt", None)) is not None:
+                give_up()
 
 
 @dataclass(slots=True)
@@ -105,26 +125,6 @@ class Journey:
         """A known completion; or that of an equal request under way; or a call."""
         usage, key = self.crew.progress.usage, request.key
         while True:
-    async def _probe_choices(self, name: str, engine: Engine) -> None:
-        """Raises RunError where the engine does not say how likely choices are."""
-        what = f"{name} {self.plan.engines[name].identity} choices"
-        probe = getattr(engine, "probe_choices", None)
-        if probe is not None and not self.probes.get(what):
-            self.probes[what] = await probe()
-            self.remember(self.probes)
-        if not engine.abilities.choices:
-            raise RunError(
-                f"the output '{self.plan.scored[name]}' has `choices`, and "
-                f"{self.plan.engines[name].identity} gives no log-probabilities for them"
-            )
-
-    def halt(self) -> None:
-        """Turn back all calls that have not begun, those that wait for an endpoint included."""
-        self.halting = True
-        for engine in self.engines.values():
-            if (give_up := getattr(engine, "halt", None)) is not None:
-                give_up()
-
             if self.run.journal.knows(key):
                 usage.recalled += 1
                 return await self.run.journal.recall(key)
