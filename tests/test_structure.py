@@ -13,7 +13,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "mirage"
 LAYERS = """
-    errors names atomic value recipes
+    errors names atomic value certificates recipes
     record
     template select media config
     journal report

@@ -7,7 +7,7 @@ A `Record` comes out of a `Source`; its prompts become `Request`s, which an `Eng
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -41,16 +41,21 @@ class Record:
 class Image:
     """One image of a record: its original bytes, or the file that holds them.
 
-    `given` is the value as it stood in the source (a path, an HF struct, a data URL, a PIL image);
-    exactly one of `data` and `path` is set. An image is never altered.
+    `given` is the value as it stood in the source (a path, a URL, an HF struct, a PIL image);
+    exactly one of `data` and `path` is set. Where the file is an archive, `member` reads the image
+    out of it. An image is never altered.
     """
 
     given: Any
     data: bytes | None = None
     path: str | None = None
+    member: Callable[[], bytes] | None = None
 
     def read(self) -> bytes:
-        return self.data if self.data is not None else Path(self.path or "").read_bytes()
+        """Raises OSError for a file, MediaError for a member that cannot be read."""
+        if self.data is not None:
+            return self.data
+        return self.member() if self.member is not None else Path(self.path or "").read_bytes()
 
 
 @value(frozen=True, slots=True)

@@ -14,7 +14,10 @@ from mirage.names import Path
 
 REDACTED = "***"
 
-_PLACES = (("engine",), ("engines",), ("source",), ("sink",), ("run", "dir"))
+_PLACES = (
+    *(("engine",), ("engines",), ("source",), ("sink",)),
+    *(("run", "dir"), ("run", "fetch", "cache")),
+)
 _PATHS = frozenset({"image_base_path", "file"})
 _VARIABLE = re.compile(r"\$(?:(?P<dollar>\$)|\{(?P<inner>[^{}]*)\}|(?P<open>\{))")
 _INNER = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>.*))?", re.DOTALL)

@@ -19,6 +19,8 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from mirage.config.fetch import FetchConfig
+
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
@@ -51,7 +53,9 @@ class SourceConfig(Model):
 
     path: str
     """A file, a glob, a folder, or a Hugging Face dataset as `hf://owner/name`."""
-    format: Literal["jsonl", "json", "csv", "tsv", "parquet", "imagefolder", "hf"] | None = None
+    format: (
+        Literal["jsonl", "json", "csv", "tsv", "parquet", "imagefolder", "webdataset", "hf"] | None
+    ) = None
     """The format of the files; inferred from the path where it can be."""
     id: str | None = None
     """A JMESPath expression that names a record; its values must be unique."""
@@ -264,6 +268,8 @@ class RunConfig(Model):
     `runs/run-<digest>` where that has no file."""
     seed: int = 0
     """Every draw derives from it, the record's place and the output's name."""
+    fetch: FetchConfig | None = None
+    """Whether and how images are fetched whose value is a URL; `{}` fetches them as usual."""
     block_rows: Annotated[int, Field(ge=1)] | None = None
     """The most rows that are journalled and assembled together, 10,000 where it is not given. A
     run keeps the blocks that it has."""

@@ -8,7 +8,6 @@ Nothing else of the package touches it, so that another client can take its plac
 from __future__ import annotations
 
 import re
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from mirage.certificates import authorities
 from mirage.errors import AuthenticationError, EngineError
 
 MAX_MESSAGE = 500
@@ -157,21 +157,6 @@ def header_lines(headers: Mapping[str, str]) -> list[str]:
         if not (TOKEN.fullmatch(name) and text.isascii() and (text.isprintable() or not text)):
             raise ValueError(f"the header '{name}' holds characters that no header can")
     return [f"{name}: {text}" if text.strip() else f"{name};" for name, text in headers.items()]
-
-
-def authorities() -> dict[int, str]:
-    """The certificates that servers are checked against: the system's, or those of `certifi`.
-
-    SSL_CERT_FILE and SSL_CERT_DIR name others, as they do for Python itself.
-    """
-    import certifi
-    import pycurl
-
-    system = ssl.get_default_verify_paths()
-    if system.cafile is None and system.capath is None:
-        return {pycurl.CAINFO: certifi.where()}
-    found = {pycurl.CAINFO: system.cafile, pycurl.CAPATH: system.capath}
-    return {option: path for option, path in found.items() if path is not None}
 
 
 def check_url(url: str) -> str:

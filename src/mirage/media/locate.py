@@ -13,10 +13,10 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 
 from mirage.errors import MediaError, boundary
@@ -29,19 +29,40 @@ TIFF_MODES = frozenset({"CMYK", "LAB", "PA", "I", "F", "I;16L", "I;16B"})
 SHOWN = 120
 
 
-def locate(value: Any, base: Path | None) -> Image | tuple[Image, ...] | None:
+class Remote(Protocol):
+    """What brings images that are URLs here: `web.Web`."""
+
+    def image(self, given: Any, url: str) -> Image | None:
+        """The image of a URL, brought or not; None for one that is to count as null."""
+        ...
+
+
+def locate(
+    value: Any, base: Path | None, web: Remote | None = None
+) -> Image | tuple[Image, ...] | None:
     """The image or images that a value stands for; None for None, a tuple for a list.
 
-    Accepted: bytes, paths (below `base`, or absolute where there is none), `{"bytes", "path"}`
-    structs as Hugging Face stores them, base64 data URLs (RFC 2397), PIL images, and lists of
-    these. Raises MediaError: "relative", "outside", "missing", "file" (not a regular file),
-    "empty", "url", "refused" (any other scheme), "broken" or "type".
+    Accepted: bytes, paths (below `base`, or absolute where there is none; into archives as well),
+    `{"bytes", "path"}` structs as Hugging Face stores them, base64 data URLs (RFC 2397), PIL
+    images, URLs where there is a `web`, and lists of these. Raises MediaError: "relative",
+    "outside", "missing", "file" (not a regular file), "empty", "url", "refused" (any other
+    scheme), "broken" or "type", and those of `archives.inside`.
     """
     if value is None:
         return None
+    if isinstance(value, str):
+        return from_text(value, value, base, web)
     if isinstance(value, list | tuple):
-        return tuple(one(item, base) for item in value)
-    return one(value, base)
+        return tuple(item_of(item, base, web) for item in value)
+    return one(value, base, web)
+
+
+def item_of(item: Any, base: Path | None, web: Remote | None) -> Image:
+    """One of a list, none of which can be left out: what came before and after would move."""
+    found = one(item, base, web)
+    if found is None:
+        raise MediaError("dead", "one of a list of images does not exist any more")
+    return found
 
 
 def recognise(value: Any) -> Any:
@@ -66,15 +87,15 @@ def recognise(value: Any) -> Any:
     return one(value, None) if pillow and isinstance(value, pillow.Image) else value
 
 
-def one(value: Any, base: Path | None) -> Image:
+def one(value: Any, base: Path | None, web: Remote | None = None) -> Image | None:
     if isinstance(value, Image):
         return value
     if isinstance(value, str):
-        return from_text(value, value, base)
+        return from_text(value, value, base, web)
     if isinstance(value, bytes | bytearray | memoryview):
         return from_bytes(value, bytes(value))
     if isinstance(value, Mapping):
-        return from_struct(value, base)
+        return from_struct(value, base, web)
     if isinstance(value, os.PathLike):
         return from_path(value, str(value), base)
     pillow = sys.modules.get("PIL.Image")
@@ -91,23 +112,25 @@ def from_bytes(given: Any, data: bytes) -> Image:
     return Image(given=given, data=data)
 
 
-def from_struct(value: Mapping[str, Any], base: Path | None) -> Image:
+def from_struct(value: Mapping[str, Any], base: Path | None, web: Remote | None) -> Image | None:
     """An undecoded image of `datasets`: the bytes win, the path alone is a path."""
     data, path = value.get("bytes"), value.get("path")
     if isinstance(data, bytes | bytearray | memoryview):
         return from_bytes(value, bytes(data))
     if data is None and isinstance(path, str):
-        return from_text(value, path, base)
+        return from_text(value, path, base, web)
     if data is None and path is None and value.keys() & {"bytes", "path"}:
         raise MediaError("empty", "the image has neither bytes nor a path")
     raise MediaError("type", f"not an image: an object with the keys {short(list(value))}")
 
 
-def from_text(given: Any, text: str, base: Path | None) -> Image:
+def from_text(given: Any, text: str, base: Path | None, web: Remote | None) -> Image | None:
     if text[:5].lower() == "data:":
         return from_bytes(given, decode(text))
-    if text[:7].lower() == "http://" or text[:8].lower() == "https://":
-        raise MediaError("url", f"this version reads no images from URLs: {short(text)}")
+    if is_url(text):
+        if web is None:
+            raise MediaError("url", f"URLs are fetched where `run.fetch` says so: {short(text)}")
+        return web.image(given, text)
     if SCHEME.match(text):
         raise MediaError("refused", f"not a kind of address that is read: {short(text)}")
     return from_path(given, text, base)
@@ -124,8 +147,23 @@ def from_path(given: Any, text: str, base: Path | None) -> Image:
         path = text
     else:
         path = below(text, base)
-    check(path, text)
+    try:
+        check(path, text)
+    except MediaError as error:
+        if error.kind != "missing" or (found := member(path)) is None:
+            raise
+        return Image(given=given, path=found[0], member=found[1])
     return Image(given=given, path=path)
+
+
+def member(path: str) -> tuple[str, Callable[[], bytes]] | None:
+    from mirage.media.archives import inside
+
+    return inside(path)
+
+
+def is_url(text: str) -> bool:
+    return text[:7].lower() == "http://" or text[:8].lower() == "https://"
 
 
 def below(text: str, base: Path) -> str:
@@ -161,7 +199,9 @@ def check(path: str, text: str) -> os.stat_result:
 
 
 def file_state(image: Image) -> tuple[str, int, int] | None:
-    """Path, size in bytes and mtime in ns of an image that lives in a file; None for others."""
+    """Path, size in bytes and mtime in ns of the file, or archive, that an image lives in; None
+    for others.
+    """
     if image.path is None:
         return None
     state = check(image.path, image.path)

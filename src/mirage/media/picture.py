@@ -65,9 +65,10 @@ def read(image: Image) -> tuple[bytes, str]:
     A file that was written to in the last two seconds is hashed again the next time: its mtime
     could not show a further change.
     """
-    state = file_state(image)
+    state = file_state(image) if image.member is None else None
     if state is None:
-        data = image.read()
+        with boundary(MediaError, "unreadable"):
+            data = image.read()
         return data, hashlib.sha256(data).hexdigest()
     if state[1] > MAX_BYTES:
         raise MediaError("bomb", f"{state[0]} has {state[1]:,} bytes; the limit is {MAX_BYTES:,}")

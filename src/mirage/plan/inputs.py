@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mirage.errors import MediaError, SelectError
 from mirage.media import locate
 from mirage.record import Image, Record
 from mirage.select import MISSING, Selector
 
+if TYPE_CHECKING:
+    from mirage.media.web import Web
+
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """One variable. `default` is MISSING where none is given; `base` is where its images are."""
+    """One variable. `default` is MISSING where none is given; `base` is where its images are, and
+    `web` what fetches them where they are URLs.
+    """
 
     name: str
     key: str
@@ -24,6 +29,7 @@ class Input:
     base: Path | None = None
     default: Any = MISSING
     required: bool = True
+    web: Web | None = None
 
     def value(self, record: Record, base: Path | None) -> Any:
         """The variable's value; `base` is the source's image folder. Raises RecordError."""
@@ -38,7 +44,9 @@ class Input:
             return value
         if value is None and self.required:
             raise MediaError("null", f"input '{self.name}': '{self.key}' is null, not an image")
-        return locate(value, self.base or base)
+        if isinstance(value, list | tuple) and not value and self.required:
+            raise MediaError("empty", f"input '{self.name}': '{self.key}' is a list of no images")
+        return locate(value, self.base or base, self.web)
 
 
 def bind(inputs: Sequence[Input], record: Record, base: Path | None) -> dict[str, Any]:

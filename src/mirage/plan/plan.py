@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -29,10 +29,14 @@ from mirage.steps.step import Step
 from mirage.template import Tree
 from mirage.template.references import find_references
 
+if TYPE_CHECKING:
+    from mirage.media.web import Web
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What runs. `bases` are the image folders of the sources, by their number.
+    """What runs. `bases` are the image folders of the sources, by their number; `web` fetches
+    images that are URLs.
 
     `fingerprint` (16 bytes) covers what decides the values: inputs, outputs, the output's tree,
     models and sampling; `constrained` are the engines that are asked to keep to a schema, `seeing`
@@ -43,6 +47,7 @@ class Plan:
     """
 
     inputs: tuple[Input, ...]
+    web: Web | None
     graph: Graph
     many: str | None
     tree: Tree
@@ -58,6 +63,15 @@ class Plan:
     on_error: str
     max_failures: float | int | None
 
+    def open_archives(self) -> None:
+        """Index the archives that images are said to be in: no record shall wait for that."""
+        folders = {*self.bases, *(variable.base for variable in self.inputs)}
+        for folder in folders:
+            if folder is not None and not folder.is_dir():
+                from mirage.media.archives import prepare
+
+                prepare(str(folder))
+
 
 def build(loaded: Loaded) -> Plan:
     """Compile a configuration. Raises ConfigError with all of its mistakes."""
@@ -65,7 +79,8 @@ def build(loaded: Loaded) -> Plan:
     config = loaded.config
     for path, message in unserved(config):
         declared.wrong(path, message)
-    inputs = tuple(compile_inputs(declared))
+    web = open_web(declared)
+    inputs = tuple(compile_inputs(declared, web))
     engines = compile_engines(declared)
     outputs = Outputs(declared, engines)
     steps = list(outputs.steps())
@@ -79,6 +94,7 @@ def build(loaded: Loaded) -> Plan:
     used = {step.engine for step in asked}
     return Plan(
         inputs=inputs,
+        web=web,
         graph=graph,
         many=many,
         tree=tree,
@@ -96,7 +112,20 @@ def build(loaded: Loaded) -> Plan:
     )
 
 
-def compile_inputs(declared: Declared) -> Iterator[Input]:
+def open_web(declared: Declared) -> Web | None:
+    """What fetches images, where `run.fetch` says that they are fetched."""
+    fetch = declared.config.run.fetch
+    cache = declared.folder(fetch.cache) if fetch else None
+    if fetch is None or cache is None:
+        return None
+    from mirage.media.fetch import Limits
+    from mirage.media.web import Web
+
+    limits = Limits(fetch.timeout, fetch.max_bytes, fetch.redirects, fetch.retries, fetch.private)
+    return Web(cache, limits, dead=fetch.dead, per_host=fetch.per_host)
+
+
+def compile_inputs(declared: Declared, web: Web | None) -> Iterator[Input]:
     for number, given in enumerate(declared.config.inputs):
         select = declared.attempt(("inputs", number, "key"), compile_key, given.key)
         if select is not None:
@@ -108,6 +137,7 @@ def compile_inputs(declared: Declared) -> Iterator[Input]:
                 base=declared.folder(given.image_base_path),
                 default=given.default if given.given("default") else MISSING,
                 required=given.required and not given.given("default"),
+                web=web,
             )
 
 
@@ -178,6 +208,7 @@ def fingerprint(declared: Declared, engines: Mapping[str, EngineSpec], steps: li
             },
             "functions": [step.source for step in steps if isinstance(step, PythonStep)],
             "seed": config.run.seed,
+            **({"dead": config.run.fetch.dead} if config.run.fetch else {}),
         }
     )
 

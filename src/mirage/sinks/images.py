@@ -44,7 +44,7 @@ def embedded(image: Image) -> dict[str, Any]:
 def read(image: Image) -> bytes:
     try:
         return image.read()
-    except OSError as exc:
+    except (OSError, MediaError) as exc:
         raise SinkError("image", f"the image cannot be read: {exc}") from exc
 
 

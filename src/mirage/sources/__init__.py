@@ -5,7 +5,8 @@
     blocks.py    spans grouped into blocks; several sources as one
     identity.py  `source.id`, and the index that finds repeated ids
     streams.py, bytewise.py, digests.py, arrow.py     what formats share
-    lines.py, json_array.py, delimited.py, tables.py, images.py     one file per family of formats
+    lines.py, json_array.py, delimited.py, tables.py, images.py, webdataset.py
+                                                      one file per family of formats
     hub.py, memory.py     rows that are not in files yet
 
 This module is the one factory; a format's libraries are loaded when it is asked for.
@@ -110,6 +111,10 @@ def _rows(name: str) -> Format:
             from mirage.sources.json_array import JsonArray
 
             return JsonArray()
+        case "webdataset":
+            from mirage.sources.webdataset import Shards
+
+            return Shards()
         case "csv" | "tsv":
             from mirage.sources.delimited import Delimited
 

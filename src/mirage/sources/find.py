@@ -22,6 +22,8 @@ SUFFIXES = {
     ".parquet": "parquet",
     ".pq": "parquet",
     ".arrow": "hf",
+    ".tar": "webdataset",
+    ".tgz": "webdataset",
 }
 IMAGES = frozenset(
     {".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".jp2"}
@@ -30,7 +32,8 @@ COMPRESSED = frozenset({".gz", ".zst"})
 METADATA = frozenset({"metadata.jsonl", "metadata.csv", "metadata.parquet"})
 FORMATS = (
     "jsonl (.jsonl, .ndjson), json (.json: an array of objects), csv, tsv, each also .gz and .zst; "
-    "parquet (.parquet, .pq); imagefolder; hf (a folder of save_to_disk, .arrow, or hf://owner/name)"
+    "parquet (.parquet, .pq); imagefolder; webdataset (.tar, .tar.gz, .tgz); hf (a folder of "
+    "save_to_disk, .arrow, or hf://owner/name)"
 )
 
 
@@ -97,6 +100,9 @@ def in_folder(folder: Path, format: str | None) -> Found:
     paths = ordered(walk(folder))
     data = [path for path in paths if kind(path)]
     images = [path for path in paths if path.suffix.lower() in IMAGES]
+    rows = [path for path in data if kind(path) != "webdataset"]
+    if (rows or images) and format != "webdataset":
+        data = rows  # the archives hold what these refer to
     metadata = [path for path in data if path.name in METADATA]
     only_images = bool(images) and len(metadata) == len(data)
     if format == "imagefolder" or (format is None and only_images):

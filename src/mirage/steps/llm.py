@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mirage.errors import ParseError
+from mirage.errors import MediaError, ParseError
 from mirage.media import picture
 from mirage.record import Completion, Image, Message, Part, Picture, Request
 from mirage.steps.choices import Choices, chosen
@@ -116,6 +116,9 @@ class LLMStep:
         prompt[:0] = [scope.values[name] for name in self.images]
         if self.wording.note and self.structured != "two_pass":
             prompt.append(self.wording.note)
+        every = [part for _, parts in turns for part in parts]
+        if self.sends or any(not isinstance(part, str) for part in every):
+            self._check_images(scope, [part for part in flat(every) if isinstance(part, Image)])
         messages = []
         for role, parts in turns:
             try:
@@ -125,6 +128,22 @@ class LLMStep:
             else:
                 messages.append(Message(role, (text,)))
         return tuple(messages)
+
+    def _check_images(self, scope: Scope, placed: list[Image]) -> None:
+        """Raises MediaError where an image is left out, or there are more than the engine takes.
+
+        Of a list, a prompt may choose: `{photos[0]}`.
+        """
+        there = {id(image) for image in placed}
+        for name in self.sends:
+            images = flat([scope.values[name]])
+            if images and there.isdisjoint(map(id, images)):
+                message = f"the prompt leaves out '{name}', which was to be sent; say `images: []`"
+                raise MediaError("left_out", message)
+        most = scope.abilities(self.engine).max_images
+        if most and len(placed) > most:
+            message = f"{len(placed)} images for one request, and the engine takes {most}"
+            raise MediaError("too_many", message)
 
     async def _pictured(self, scope: Scope, parts: list[Any]) -> tuple[Part, ...]:
         """The parts with every image turned into what the engine sees of it."""

@@ -10,7 +10,7 @@ import asyncio
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mirage.errors import HALTED, Drop, EngineError, MirageError, RecordError, RunError
 from mirage.journal import DROPPED, FAILED, PARTIAL, PYTHON, RECORD, WRITTEN, Carried, Entry
@@ -23,7 +23,8 @@ from mirage.steps.step import Step
 from mirage.steps.workers import Workers
 from mirage.work.owed import BlockRun, Owed, once_more
 
-HALTED = "halted"
+if TYPE_CHECKING:
+    from mirage.work.fetching import Fetching
 
 
 @dataclass(slots=True)
@@ -45,7 +46,14 @@ class Crew:
     warnings: list[str] = field(default_factory=list)
     halting: bool = False
     started: bool = False
+    fetching: Fetching | None = field(init=False, default=None)
     _starting: asyncio.Task[None] | None = None
+
+    def __post_init__(self) -> None:
+        if self.plan.web is not None:
+            from mirage.work.fetching import Fetching
+
+            self.fetching = Fetching(self.plan.web)
 
     async def ready(self) -> None:
         """Raises RunError where an engine cannot be started."""
@@ -66,7 +74,22 @@ class Crew:
                     await self._probe_choices(name, engine)
             except RecordError as error:
                 raise RunError(f"an engine cannot be started: {error}") from error
+            self._check_sight(name, engine)
+        await asyncio.to_thread(self.plan.open_archives)
         self.progress.phase = "running"
+
+    def _check_sight(self, name: str, engine: Engine) -> None:
+        """Raises RunError where a model is sent images, and has turned out to take none."""
+        if name in self.plan.seeing and not engine.abilities.images:
+            raise RunError(
+                f"the output '{self.plan.seeing[name]}' sends images, and "
+                f"{self.plan.engines[name].identity} takes none; `images: []` sends none"
+            )
+
+    def ask_leave(self) -> None:
+        """Raises EngineError where nothing may be begun any more."""
+        if self.halting:
+            raise EngineError(HALTED, "the run was stopped before this call")
 
     async def _probe(self, name: str, engine: Engine) -> None:
         """Find out once per run whether schemas bind: request keys must not change on resuming."""
@@ -146,8 +169,7 @@ class Journey:
         """Pay for a completion. The call holds its place in the window until it is journalled."""
         progress = self.crew.progress
         async with engine.window:
-            if self.crew.halting:
-                raise EngineError(HALTED, "the run was stopped before this call")
+            self.crew.ask_leave()
             progress.in_flight += 1
             try:
                 completion = await engine.complete(request)
@@ -217,6 +239,8 @@ async def travel(owed: Owed, crew: Crew) -> list[Entry]:
     entry = Entry(owed.position, RECORD, WRITTEN, record.digest, b"", detail)
     try:
         values = bind(crew.plan.inputs, record, owed.base)
+        if crew.fetching is not None:
+            await crew.fetching.bring(values, crew.ask_leave)
         if files := [s for s in map(file_state, images_in(values)) if s is not None]:
             detail["files"] = files
         trunk = Journey(crew, owed.run, record.place, RECORD, owed.asks, values)
