@@ -75,7 +75,6 @@ SGLANG = Kind(
         {
             "base_gpu_id",
             "chunked_prefill_size",
-            "cuda_graph_max_bs",
             "dist_init_addr",
             "dist_timeout",
             "download_dir",
