@@ -179,6 +179,24 @@ def test_animation() -> None:
     assert getattr(copy, "n_frames", 1) == 1
 
 
+def test_a_png_named_jpg(tmp_path: Path) -> None:
+    """The bytes say what an image is: a PNG named .jpg is sent, and copied, as PNG."""
+    file = tmp_path / "photo.jpg"
+    file.write_bytes(encoded(noise(), "PNG"))
+    image = Image(given="photo.jpg", path=str(file))
+    sent = picture(image, ANY)
+    assert (sent.data, sent.media_type) == (file.read_bytes(), "image/png")
+    assert picture(image, Abilities(max_pixels=100)).media_type == "image/png"
+
+
+@pytest.mark.parametrize(("mode", "kind"), [("P", "PNG"), ("CMYK", "JPEG"), ("I;16", "PNG")])
+def test_odd_modes_are_sent_as_they_are(mode: str, kind: str) -> None:
+    """Palettes, ink and 16 bits are no reason to touch an image that the engine takes."""
+    made = Pillow.new("I;16", (8, 8), 9) if mode == "I;16" else noise().convert(mode)
+    data = encoded(made, kind)
+    assert (seen(data).data, seen(data).copy) == (data, "")
+
+
 def test_truncated_and_bombs_are_not_sent() -> None:
     """What the guard refuses never reaches a model."""
     with pytest.raises(MediaError, match="cut off"):
