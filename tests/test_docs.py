@@ -8,6 +8,8 @@ import json
 import re
 import shlex
 import shutil
+import tarfile
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,11 +18,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from pydantic import BaseModel
 from ruamel.yaml import YAML
 
 import mirage
 from mirage.cli.app import app
-from mirage.config import backend_of, json_schema, load_config, unserved
+from mirage.config import backend_of, fetch, json_schema, load_config, unserved
 from mirage.config import models as keys
 from mirage.config.document import read_document
 
@@ -32,7 +35,7 @@ FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
 MODELS = [
     *(keys.SourceConfig, keys.EngineConfig, keys.InputConfig, keys.LLMOutput, keys.PythonOutput),
-    *(keys.FilterOutput, keys.SinkConfig, keys.RunConfig, keys.Config),
+    *(keys.FilterOutput, keys.SinkConfig, keys.RunConfig, fetch.FetchConfig, keys.Config),
 ]
 WHOLE = {"inputs", "outputs", "output_schema"}
 ROWS = [
@@ -112,7 +115,9 @@ def furnish(folder: Path, config: Mapping[str, Any]) -> None:
     for source in given if isinstance(given, list) else [given]:
         path = folder / source["path"].replace("*", "rows")
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix == ".parquet":
+        if path.suffix == ".tar":
+            shard(path)
+        elif path.suffix == ".parquet":
             pq.write_table(pa.Table.from_pylist(ROWS), path)
         else:
             path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
@@ -121,7 +126,21 @@ def furnish(folder: Path, config: Mapping[str, Any]) -> None:
     for name in ("photos", "images", "."):
         (folder / name).mkdir(exist_ok=True)
         (folder / name / "photo.png").write_bytes(pixels.getvalue())
+    with zipfile.ZipFile(folder / "images.zip", "w") as archive:
+        archive.writestr("photo.png", pixels.getvalue())
     shutil.copy(ROOT / "examples" / "tickets" / "tidy.py", folder)
+
+
+def shard(path: Path) -> None:
+    """A WebDataset shard of one sample."""
+    pixels = io.BytesIO()
+    Image.new("RGB", (8, 8), "teal").save(pixels, "JPEG")
+    members = {"0.json": b'{"q": "What is it?"}', "0.txt": b"teal", "0.jpg": pixels.getvalue()}
+    with tarfile.open(path, "w") as tar:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
 
 
 @pytest.mark.parametrize(("page", "text"), [each for page in PAGES for each in shown(page)])
@@ -170,7 +189,7 @@ def test_every_example_names_the_schema(example: Path) -> None:
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
-def test_every_key_is_documented(model: type[keys.Model]) -> None:
+def test_every_key_is_documented(model: type[BaseModel]) -> None:
     """The page about the configuration has each key in it."""
     page = (ROOT / "docs" / "configuration.md").read_text("utf-8")
     missing = {
