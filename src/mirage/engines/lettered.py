@@ -60,7 +60,7 @@ def read_choice(
     letters = LETTERS[: len(choices)]
     for token in tokens:
         name = letter_of(token)
-        if name in letters and name:
+        if len(name) == 1 and name in letters:
             told = probabilities(token)
             logprobs = tuple(told.get(letter) for letter in letters)
             best = max(letters, key=lambda letter: told.get(letter, -math.inf))
@@ -86,7 +86,9 @@ def probabilities(token: Mapping[str, Any]) -> dict[str, float]:
     top = token.get("top_logprobs")
     for each in [*(top if isinstance(top, list) else ()), token]:
         logprob = each.get("logprob") if isinstance(each, Mapping) else None
-        if not isinstance(logprob, int | float) or not logprob > UNTOLD:
+        if isinstance(logprob, bool) or not isinstance(logprob, int | float):
+            continue
+        if not logprob > UNTOLD:
             continue
         if not isinstance(text := each.get("token"), str) or text in seen:
             continue  # the token that was written is among the likeliest as a rule

@@ -27,11 +27,12 @@ from typing import Any
 import orjson
 
 from mirage.config.models import EngineConfig
+from mirage.engines.forced import Forced, choose
 from mirage.engines.gguf_file import ModelFile, content_digest, read_model_file
 from mirage.engines.loopback import Loopback
 from mirage.engines.prompt import PromptBuilder
 from mirage.engines.window import AdaptiveWindow
-from mirage.errors import ConfigError, Mistake, RunError
+from mirage.errors import ConfigError, EngineError, Mistake, RunError
 from mirage.record import Abilities, Completion, Request, Window
 
 SLOTS = 4
@@ -43,6 +44,10 @@ ARGS = frozenset({"mmproj", "threads", "context"})
 DEMO = "recipes/demo/model.gguf"
 MEDIA_TYPES = frozenset({"image/jpeg", "image/png"})
 FIELDS = ["content", "stop_type", "tokens_predicted", "tokens_evaluated"]
+THINKS = (
+    "the model thinks before it answers, and choices are scored without that; turn it off with "
+    "extra_body: {chat_template_kwargs: {enable_thinking: false}}"
+)
 LAYOUT = {"whitespace_pattern": "(\\n {0,16}| )?"}
 
 
@@ -68,7 +73,7 @@ class LlamaEngine:
         self.capacity = min(config.max_in_flight or SLOTS, MOST_SLOTS)
         self._window = AdaptiveWindow(self.capacity, rpm=config.rpm, tpm=config.tpm)
         self.window: Window = self._window
-        self.abilities = Abilities(images=self._mmproj is not None, schema=True)
+        self.abilities = Abilities(images=self._mmproj is not None, schema=True, choices=True)
         self._threads = int(config.args.get("threads") or threads_for(self._path))
         self._pool = ThreadPoolExecutor(self.capacity, thread_name_prefix="llamacpp")
         self._server: Any = None
@@ -92,7 +97,9 @@ class LlamaEngine:
         options = {"chat_template_kwargs": extra.pop("chat_template_kwargs", {})}
         self._extra = extra
         self._prompts = PromptBuilder(self._file.control, marker, options)
-        self.abilities = Abilities(images=vision, schema=True, media_types=MEDIA_TYPES)
+        self.abilities = Abilities(
+            images=vision, schema=True, choices=True, media_types=MEDIA_TYPES
+        )
 
     async def complete(self, request: Request) -> Completion:
         connection = self._connection()
@@ -140,6 +147,10 @@ class LlamaEngine:
     def _answer(self, connection: Loopback, request: Request) -> Completion:
         began = time.perf_counter()
         prompt, opening = self._prompts.build(connection, request.messages)
+        if request.choices and opening:
+            raise EngineError("choices", THINKS)
+        if request.choices:
+            return choose(Forced(connection, prompt, self._extra), request.choices)
         body = {"prompt": prompt, "response_fields": FIELDS, "temperature": 0.0, **request.sampling}
         body["n_predict"] = body.pop("max_tokens", None) or min(self._context // 2, MAX_TOKENS)
         body = {key: value for key, value in body.items() if value is not None}
