@@ -95,6 +95,17 @@ def test_all_mistakes_are_reported_at_once_each_at_its_place() -> None:
     ]
 
 
+def test_an_argument_of_the_engine_is_sent_to_its_place() -> None:
+    """Those who know SGLang write `tp_size` beside `model_path`: the message says where it goes."""
+    hint = "unknown key; an argument of the engine itself stands under `args`"
+    one = mistakes(MINIMAL + "engine: {model_path: m, tp_size: 4}\n")
+    named = mistakes(MINIMAL + "engines: {judge: {model_path: m, tp_size: 4}}\n")
+    assert [each.partition(": ")[2] for each in one + named] == [
+        f"engine.tp_size: {hint}",
+        f"engines.judge.tp_size: {hint}",
+    ]
+
+
 def test_a_secret_is_never_repeated_in_a_message() -> None:
     """A key where the name of a variable belongs is refused without being shown."""
     found = mistakes(MINIMAL + "engine: {api_key_env: sk-123, api_key: sk-456}\n")

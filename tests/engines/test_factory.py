@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mirage.config.engines import BACKENDS, SERVED
 from mirage.config.models import EngineConfig
 from mirage.engines import identity, open_engine
 from mirage.errors import ConfigError
@@ -15,18 +16,20 @@ from mirage.errors import ConfigError
 
 def test_importing_loads_no_engine() -> None:
     """The factory can be imported without any HTTP client, llama.cpp, Pillow or PyArrow."""
-    heavy = "{'pycurl', 'xllamacpp', 'PIL', 'pyarrow', 'numpy', 'mirage.engines.openai'}"
+    heavy = "{'torch', 'pycurl', 'xllamacpp', 'PIL', 'pyarrow', 'numpy', 'mirage.engines.openai'}"
     program = f"import sys, mirage.engines; print(sorted({heavy} & set(sys.modules)))"
     shown = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert shown.stdout == b"[]\n"
 
 
-def test_backends_to_come_are_named() -> None:
-    """A backend that this version does not serve is a mistake that lists those that it does."""
-    with pytest.raises(ConfigError, match="openai, llamacpp, fake"):
-        open_engine(EngineConfig(), backend="vllm", name="engine", base=Path())
-    with pytest.raises(ConfigError, match="openai, llamacpp, fake"):
-        identity(EngineConfig(), "sglang")
+def test_backends_nobody_knows_are_refused() -> None:
+    """The mistake lists those that are served: all that a configuration can name."""
+    listed = "one of openai, sglang, vllm, transformers, llamacpp, fake"
+    with pytest.raises(ConfigError, match=listed):
+        open_engine(EngineConfig(), backend="nonesuch", name="engine", base=Path())
+    with pytest.raises(ConfigError, match=listed):
+        identity(EngineConfig(), "nonesuch")
+    assert {*SERVED} == {*BACKENDS}
 
 
 def test_the_fakes_identity_is_what_it_says() -> None:

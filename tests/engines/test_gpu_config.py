@@ -89,7 +89,8 @@ def test_arguments_of_servers_are_checked(
 def test_what_fits_is_no_mistake(packages: Path, backend: str) -> None:
     """Plain types, null for a default, and what cannot be judged here pass."""
     args: dict[str, Any] = {"dtype": "auto", "trust_remote_code": True, "revision": None}
-    args |= {"max_running_requests": 8} if backend == "sglang" else {"limit_mm_per_prompt": {}}
+    more: dict[str, Any] = {"limit_mm_per_prompt": {}}
+    args |= {"max_running_requests": 8} if backend == "sglang" else more
     assert not mistakes(backend, packages, args=args)
     assert not mistakes(backend, packages, launch=True, args={**args, "replicas": 1})
 

@@ -43,6 +43,7 @@ def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.syspath_prepend(str(packages))
     monkeypatch.setattr(tempfile, "tempdir", str(logs))
+    monkeypatch.setenv("TMPDIR", str(logs))
     return folder
 
 
@@ -276,6 +277,24 @@ def test_a_start_that_is_cancelled_leaves_nothing(
             await start
 
     asyncio.run(asyncio.wait_for(interrupted(), 30))
+    assert gone(notes, 0)
+
+
+def test_a_start_is_given_up_when_the_run_is_stopped(
+    opened: Opened, notes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first Ctrl-C does not wait for servers that still load."""
+    monkeypatch.setenv("STANDIN_DELAY", "30")
+
+    async def halted(engine: LaunchedEngine) -> None:
+        start = asyncio.create_task(engine.start())
+        while not started(notes):
+            await asyncio.sleep(0.05)
+        engine.halt()
+        with pytest.raises(StoppedError, match="stopped before the servers answered"):
+            await start
+
+    asyncio.run(asyncio.wait_for(halted(opened()), 20))
     assert gone(notes, 0)
 
 

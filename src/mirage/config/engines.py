@@ -10,7 +10,7 @@ from mirage.config.models import Config, EngineConfig
 from mirage.names import Path, suggest
 
 BACKENDS: tuple[str, ...] = get_args(get_args(EngineConfig.model_fields["backend"].annotation)[0])
-SERVED = ("openai", "llamacpp", "fake")
+SERVED = ("openai", "sglang", "vllm", "transformers", "llamacpp", "fake")
 """The backends that `mirage.engines` opens."""
 LATER = "is not in this version"
 

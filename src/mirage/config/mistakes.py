@@ -39,7 +39,7 @@ def explain(error: ValidationError, data: Mapping[str, Any]) -> Iterator[tuple[P
         path = _path(detail, data)
         match detail["type"]:
             case "extra_forbidden":
-                yield path, "unknown key" + suggest(str(path[-1]), _known(detail["loc"])), True
+                yield path, "unknown key" + _instead(detail["loc"], str(path[-1])), True
             case "missing":
                 yield path, "is required", True
             case "union_tag_invalid" if isinstance(detail["input"], dict):
@@ -72,6 +72,13 @@ def _known(location: tuple[int | str, ...]) -> list[str]:
         fields = [model.model_fields[step] for model in here if step in model.model_fields]
         here = [model for field in fields for model in _models(field.annotation)] or here
     return [name for model in here for name in model.model_fields]
+
+
+def _instead(location: tuple[int | str, ...], key: str) -> str:
+    """What may have been meant by an unknown key."""
+    near = suggest(key, _known(location))
+    in_engine = location[0] == "engine" or (location[0] == "engines" and len(location) > 2)
+    return near or ("; an argument of the engine itself stands under `args`" if in_engine else "")
 
 
 def _models(annotation: Any) -> Iterator[type[Model]]:

@@ -119,6 +119,8 @@ class EngineConfig(Model):
     """For all outputs that do not say otherwise."""
     extra_body: dict[str, Any] = {}
     """Passed through in the body of every call, as it is."""
+    launch: bool = False
+    """`sglang` and `vllm`: start servers on this machine, and end them with the run."""
     args: dict[str, Any] = {}
     """Further arguments of the engine itself."""
 

@@ -18,6 +18,8 @@ from mirage.config.models import EngineConfig
 from mirage.errors import ConfigError, Mistake
 from mirage.record import Engine
 
+GPU = ("sglang", "vllm")
+
 
 def open_engine(config: EngineConfig, *, backend: str, name: str, base: Path) -> Engine:
     """The engine that a configuration describes, not yet started.
@@ -25,7 +27,12 @@ def open_engine(config: EngineConfig, *, backend: str, name: str, base: Path) ->
     `name` is its path in the configuration (`engine`, or `engines.judge`), for messages; relative
     paths start at `base`. Raises ConfigError.
     """
+    if config.launch and backend not in GPU:
+        message = f"only {' and '.join(GPU)} can be launched"
+        raise ConfigError([Mistake(f"{name}.launch", message)])
     match backend:
+        case "sglang" | "vllm":
+            return _open_gpu(config, backend, name=name, base=base)
         case "openai":
             from mirage.engines.openai import OpenAIEngine
 
@@ -34,6 +41,10 @@ def open_engine(config: EngineConfig, *, backend: str, name: str, base: Path) ->
             from mirage.engines.llamacpp import LlamaEngine
 
             return LlamaEngine(config, name=name, base=base)
+        case "transformers":
+            from mirage.engines.transformers import TransformersEngine
+
+            return TransformersEngine(config, name=name, base=base)
         case "fake":
             from mirage.engines.fake import FakeEngine
 
@@ -45,21 +56,45 @@ def open_engine(config: EngineConfig, *, backend: str, name: str, base: Path) ->
 def identity(config: EngineConfig, backend: str, base: Path = Path()) -> str:
     """What request keys call the model: all that decides its answers, but no URL and no key.
 
-    The endpoint's name of the model with `extra_body`; the content of a GGUF file, sampled, with
-    its projector and chat template; the arguments of the fake. Raises ConfigError.
+    The endpoint's name of the model with `extra_body`; the content of a GGUF file or of a model's
+    folder, sampled, or the id of a model, with what of template, projector and arguments decides
+    answers; the arguments of the fake. Raises ConfigError.
     """
     match backend:
         case "openai":
             return _qualified(config.model_path or "", config.extra_body)
+        case "sglang" | "vllm":
+            from mirage.engines import gpu_config
+
+            return gpu_config.model_identity(config, gpu_config.KINDS[backend], base)
         case "llamacpp":
             from mirage.engines.llamacpp import model_identity
 
             return model_identity(config, base)
+        case "transformers":
+            from mirage.engines.hf_config import model_identity as folder_identity
+
+            return folder_identity(config, base)
         case "fake":
             args = {key: value for key, value in config.args.items() if key != "latency"}
             return _qualified("fake", args)
         case _:
             raise ConfigError([_not_served("engine", backend)])
+
+
+def _open_gpu(config: EngineConfig, backend: str, *, name: str, base: Path) -> Engine:
+    if config.launch:
+        from mirage.engines.gpu_config import KINDS
+        from mirage.engines.launch import LaunchedEngine
+
+        return LaunchedEngine(config, KINDS[backend], name=name, base=base)
+    if backend == "sglang":
+        from mirage.engines.sglang import SGLangEngine
+
+        return SGLangEngine(config, name=name, base=base)
+    from mirage.engines.vllm import VLLMEngine
+
+    return VLLMEngine(config, name=name, base=base)
 
 
 def describe(engine: Engine) -> dict[str, Any]:

@@ -87,6 +87,9 @@ class LaunchedEngine:
             raise
 
     def halt(self) -> None:
+        """Nothing more is to be begun: neither a call, nor the wait for a server."""
+        for server in self._servers:
+            server.unwanted = True
         if self._client is not None:
             self._client.halt()
 
@@ -161,7 +164,7 @@ class LaunchedEngine:
                     group.create_task(server.until_healthy(self._patience))
         except BaseExceptionGroup as errors:
             cause = errors.exceptions[0]
-            if isinstance(cause, RunError):
+            if isinstance(cause, RunError) and not isinstance(cause, StoppedError):
                 raise RunError(f"the server of {self._title} {cause}") from cause
             raise cause from None
         finally:
@@ -183,6 +186,8 @@ class LaunchedEngine:
         while True:
             began = time.monotonic()
             await server.until_dead()
+            if server.unwanted:
+                return
             self._deaths += 1
             left = RESTARTS if time.monotonic() - began > HEALTHY_LONG else left
             while left:
@@ -194,6 +199,8 @@ class LaunchedEngine:
                     await server.until_healthy(self._patience)
                     break
                 server.kill()
+                if server.unwanted:
+                    return
             else:
                 self._given_up(server)
                 return

@@ -17,7 +17,7 @@ from pathlib import Path
 import orjson
 
 from mirage.engines import supervisor
-from mirage.errors import RunError
+from mirage.errors import RunError, StoppedError
 
 LOOK_SECONDS = 0.2
 HEALTH_SECONDS = 5.0
@@ -60,6 +60,7 @@ class Server:
     ) -> None:
         self.log = log
         self.healthy = False
+        self.unwanted = False
         self._command, self._environment = command, environment
         self._model, self._key = model, key
         self._port = Port()
@@ -92,9 +93,13 @@ class Server:
             )
 
     async def until_healthy(self, seconds: float) -> None:
-        """Raises RunError, with the end of the log, where it ends or takes longer."""
+        """Raises RunError, with the end of the log, where it ends or takes longer; StoppedError
+        once it is unwanted.
+        """
         began = time.monotonic()
         while not await asyncio.to_thread(self._answers):
+            if self.unwanted:
+                raise StoppedError("stopped before the servers answered")
             if self.code is not None:
                 raise RunError(f"ended with code {self.code} before it answered{self.tail()}")
             if time.monotonic() - began > seconds:
