@@ -10,6 +10,7 @@ import contextlib
 import gzip
 import os
 import posixpath
+import re
 import struct
 import tarfile
 import tempfile
@@ -20,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from mirage.errors import MediaError, boundary
+from mirage.media.zip_index import listed
 
 MAX_MEMBER = 1 << 29
 BLOCK = tarfile.BLOCKSIZE
@@ -32,6 +34,7 @@ ENTRY = struct.Struct("<QQQII")
 CHUNK = 1 << 20
 RATIO, ALLOWANCE = 50, 1 << 30
 DUPLICATE = b""
+ODD = re.compile(r"^[/.]|//|/\.|/$|\\")
 
 Found = tuple[str, bytes]
 
@@ -145,15 +148,14 @@ def open_archive(path: str, kind: str) -> Archive:
 
 
 def zip_entries(file: BinaryIO) -> Iterator[Found]:
-    """What the central directory lists (PKWARE APPNOTE 4.3.12), but folders."""
-    with zipfile.ZipFile(file) as archive:
-        for info in archive.infolist():
-            name = plain(info.filename)
-            if name is None or info.is_dir():
-                continue
-            method = ENCRYPTED if info.flag_bits & 0x41 else info.compress_type
-            sizes = info.compress_size, info.file_size
-            yield name, ENTRY.pack(info.header_offset, *sizes, method, info.CRC)
+    """What the central directory lists, but folders."""
+    pack = ENTRY.pack
+    for found in listed(file):
+        name = plain(found.name)
+        if name is None or found.name.endswith("/"):
+            continue
+        method = ENCRYPTED if found.flags & 0x41 else found.method
+        yield name, pack(found.offset, found.packed, found.size, method, found.checksum)
 
 
 def tar_entries(archive: Archive) -> Iterator[Found]:
@@ -180,6 +182,8 @@ def tar_entries(archive: Archive) -> Iterator[Found]:
 
 def plain(name: str) -> str | None:
     """A member's name as it is asked for; None for one that would lie outside of the archive."""
+    if not ODD.search(name):
+        return name
     if "\\" in name and "/" not in name:
         name = name.replace("\\", "/")
     name = posixpath.normpath(name)
