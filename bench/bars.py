@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from statistics import median
 
-from bench.contestants import MIRAGE, Job, config_of, run_command
+from bench.contestants import MIRAGE, PEERS, Job, config_of, run_command
 from bench.rounds import Bench, Entrant, Run, middle, ratio
 from bench.server import Latency
 
 STARTS_PER_ROUND = 5
+TWO = "mirage x 2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +53,10 @@ def throughput(bench: Bench, sizes: Sizes) -> Iterator[Bar]:
     """Rows of 1.6 KB, 64 in flight, no latency: what the client itself costs."""
     rows = sizes.throughput
     job = Job(bench.place.text(rows), rows, in_flight=64)
-    names = ("raw-uv", "aiohttp-uv", "pyreqwest-uv", MIRAGE)
-    runs = bench.compete("throughput", [Entrant(name, name, job) for name in names])
+    entrants = [Entrant(name, name, job) for name in (*PEERS, MIRAGE)]
+    entrants.append(Entrant(TWO, MIRAGE, replace(job, workers=2)))
+    names = [entrant.label for entrant in entrants]
+    runs = bench.compete("throughput", entrants)
     ours, aiohttp, raw = runs[MIRAGE], runs["aiohttp-uv"], runs["raw-uv"]
     rates = ", ".join(f"{name} {middle(runs[name], 'rate'):,.0f}" for name in names)
     costs = ", ".join(f"{name} {middle(runs[name], 'cpu'):.3f}" for name in names)
@@ -64,6 +67,13 @@ def throughput(bench: Bench, sizes: Sizes) -> Iterator[Bar]:
         target=1.0,
         at_most=False,
         detail=f"rows/s: {rates}",
+    )
+    yield Bar(
+        name="throughput",
+        what="rows/s of 2 workers ÷ aiohttp-uv",
+        measured=ratio(runs[TWO], aiohttp, "rate"),
+        target=1.0,
+        at_most=False,
     )
     yield Bar(
         name="throughput",

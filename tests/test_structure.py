@@ -22,11 +22,13 @@ LAYERS = """
     plan
     work
     pipeline
+    scale
     job status
     session
     glimpse
     api
     cli
+    __main__
 """
 LEVEL = {name: n for n, names in enumerate(LAYERS.split("\n")) for name in names.split()}
 MODULES = {

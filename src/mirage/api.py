@@ -20,8 +20,11 @@ from mirage.errors import ConfigError, Mistake, RunError
 from mirage.glimpse import Preview, glimpse
 from mirage.job import Job, Rows, prepare, run_dir
 from mirage.report import Progress
+from mirage.scale.local import team
+from mirage.scale.ranks import parent, rank_of
 from mirage.session import Summary, execute
 from mirage.work.lock import owner_of
+from mirage.work.rank import Rank
 
 __all__ = ["Preview", "Summary", "check", "flags", "load_config", "preview", "retry", "run"]
 
@@ -38,6 +41,7 @@ def run(
     engine: str | None = None,
     run_dir: str | Path | None = None,
     limit: int | None = None,
+    workers: int | None = None,
     progress: Progress | None = None,
     accept_changes: bool = False,
 ) -> Summary:
@@ -48,12 +52,51 @@ def run(
     arguments take the place of keys, as the flags of the command line do. Runs again after a crash,
     and after a change, compute only what is owed. Raises ConfigError with every mistake, RunError
     where the run cannot start; failed records are counted in the summary and raise nothing.
+
+    `workers` processes share the run, block by block, this one among them. Where a launcher such as
+    `torchrun` has made this process one of several ranks, they share it likewise.
     """
-    overrides = flags(source=source, sink=sink, engine=engine, run_dir=run_dir, limit=limit)
-    job = prepare(loaded(config, overrides), rows)
-    if rows is None:
+    given: dict[str, Any] = {
+        "source": source,
+        "sink": sink,
+        "engine": engine,
+        "run_dir": run_dir,
+        "limit": limit,
+    }
+    whole = loaded(config, flags(**given, workers=workers))
+    rank = rank_of(os.environ, parent())
+    count = whole.config.run.workers if rank.count == 1 else 1
+    if max(rank.count, count) > 1 and (rows is not None or not whole.file):
+        message = "several processes share a run only where its configuration is a file"
+        raise ConfigError([Mistake("run.workers", f"{message} and its rows are not in memory")])
+    if count == 1:
+        return start(whole, rows, rank, progress, accept_changes)
+    with team(count, run_arguments(whole.file, **given)) as workforce:
+        summary = start(whole, rows, workforce.rank, progress, accept_changes)
+    summary.warnings.extend(workforce.losses())
+    return summary
+
+
+def start(
+    config: Loaded,
+    rows: Rows | None,
+    rank: Rank,
+    progress: Progress | None,
+    accept_changes: bool,
+) -> Summary:
+    job = prepare(config, rows, rank=rank)
+    if rows is None and rank.owns:
         remember(job)
-    return execute(job, progress=progress, accept_changes=accept_changes)
+    return execute(job, progress=progress, accept_changes=accept_changes, rank=rank)
+
+
+def run_arguments(file: str, **given: Any) -> list[str]:
+    """The arguments of `mirage` that run the same configuration with the same flags."""
+    words = ["run", str(Path(file).absolute())]
+    for flag, value in given.items():
+        if value is not None:
+            words += [f"--{flag.replace('_', '-')}", str(value)]
+    return words
 
 
 def retry(
@@ -64,6 +107,10 @@ def retry(
     `classes` choose among the failures: by boundary ("parse"), kind ("schema") or both
     ("parse/schema"), whatever the case; all of them where none is given. Raises as `run` does.
     """
+    if rank_of(os.environ, parent()).count > 1:
+        raise ConfigError(
+            [Mistake("", "a retry is the work of one process: start it without a launcher")]
+        )
     words = frozenset(word.casefold() for word in classes)
 
     def wanted(boundary: str, kind: str) -> bool:
@@ -200,6 +247,7 @@ def flags(
     engine: str | None = None,
     run_dir: str | Path | None = None,
     limit: int | None = None,
+    workers: int | None = None,
 ) -> dict[str, Any]:
     """What flags say, in the shape of the configuration; their paths are relative to here."""
     given: dict[str, Any] = {}
@@ -211,6 +259,8 @@ def flags(
         given["sink"] = {"path": here(sink)}
     if run_dir is not None:
         given["run"] = {"dir": here(run_dir)}
+    if workers is not None:
+        given.setdefault("run", {})["workers"] = workers
     if engine is not None:
         try:
             given["engine"] = engine_flag(engine)

@@ -22,6 +22,7 @@ from mirage.sources import Block, peek
 from mirage.steps.workers import Workers
 from mirage.work.assemble import Assembly
 from mirage.work.journey import Crew, travel
+from mirage.work.lock import Lock
 from mirage.work.owed import BlockRun, Owed
 
 
@@ -116,7 +117,7 @@ async def _walk(job: Job, count: int, folder: Path) -> tuple[list[Preview], list
     }
     workers, writer = Workers(job.loaded.folder.resolve()), Writer()
     crew = Crew(job.plan, engines, workers, Progress())
-    run = BlockRun(Block(0, ()), Journal(folder, b"", writer))
+    run = BlockRun(Block(0, ()), Journal(folder, b"", writer), Lock(folder))
     previews: list[Preview] = []
     entries: list[Entry] = []
     try:

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from mirage.config import Loaded
-from mirage.config.models import SinkConfig
+from mirage.config.models import EngineConfig, SinkConfig
 from mirage.engines import open_engine
 from mirage.errors import ConfigError, MirageError, Mistake, RunError
 from mirage.names import suggest
@@ -26,6 +26,7 @@ from mirage.sinks import open_sink
 from mirage.sources import Readable, Sources, open_rows, open_source, peek, takes_in
 from mirage.work.assemble import Workplace
 from mirage.work.folder import RunFolder
+from mirage.work.rank import ALONE, Rank
 
 ROWS_LOOKED_AT = 20
 Rows = Iterable[Mapping[str, Any]]
@@ -49,10 +50,13 @@ class Job:
         return self.work.folder
 
 
-def prepare(loaded: Loaded, rows: Rows | None = None, *, writes: bool = True) -> Job:
+def prepare(
+    loaded: Loaded, rows: Rows | None = None, *, writes: bool = True, rank: Rank = ALONE
+) -> Job:
     """Open everything that a configuration names. Raises ConfigError with all mistakes.
 
-    `rows` take the place of its source. With `writes=False` no sink is needed.
+    `rows` take the place of its source. With `writes=False` no sink is needed. Where several ranks
+    share the run, an endpoint's limits are shared among them too.
     """
     mistakes: list[Mistake] = []
     plan: Plan | None = None
@@ -64,7 +68,7 @@ def prepare(loaded: Loaded, rows: Rows | None = None, *, writes: bool = True) ->
     sources = _sources(loaded, rows, folder, mistakes)
     sink = sink_config(loaded, folder, mistakes, rows is not None or not writes)
     opened = _sink(loaded, sink, plan, mistakes)
-    engines = _engines(loaded, plan, mistakes)
+    engines = _engines(loaded, plan, rank, mistakes)
     if rows is None and writes and opened is not None:
         _keep_apart(loaded, loaded.folder / sink.path, folder.root, opened.suffix, mistakes)
         if not mistakes:
@@ -183,12 +187,21 @@ def check_room(target: Path) -> None:
         raise ValueError(f"{place} cannot be written to")
 
 
-def _engines(loaded: Loaded, plan: Plan | None, mistakes: list[Mistake]) -> dict[str, Engine]:
+def _engines(
+    loaded: Loaded, plan: Plan | None, rank: Rank, mistakes: list[Mistake]
+) -> dict[str, Engine]:
     opened: dict[str, Engine] = {}
+    several = max(rank.count, loaded.config.run.workers) > 1
+    several = several and os.environ.get("LOCAL_WORLD_SIZE") != "1"
     for name, spec in plan.engines.items() if plan else ():
+        if spec.config.launch and several:
+            message = "one process launches for all: leave `workers` out, and give `args.replicas`"
+            where = (*spec.path.split("."), "launch")
+            mistakes.append(loaded.mistake(where, message))
+            continue
         try:
             opened[name] = open_engine(
-                spec.config, backend=spec.backend, name=spec.path, base=loaded.folder
+                shared(spec.config, rank), backend=spec.backend, name=spec.path, base=loaded.folder
             )
         except ConfigError as errors:
             path = tuple(spec.path.split("."))
@@ -197,6 +210,15 @@ def _engines(loaded: Loaded, plan: Plan | None, mistakes: list[Mistake]) -> dict
                 where = (*path, *(key for key in keys if key))
                 mistakes.append(loaded.mistake(where, mistake.message))
     return opened
+
+
+def shared(config: EngineConfig, rank: Rank) -> EngineConfig:
+    """A rank's share of what a configuration allows an engine's endpoints."""
+    if rank.count == 1 or not config.base_url:
+        return config
+    limits = {"max_in_flight": config.max_in_flight, "rpm": config.rpm, "tpm": config.tpm}
+    known = {name: rank.share(limit) for name, limit in limits.items() if limit is not None}
+    return config.model_copy(update=known)
 
 
 def _check_keys(loaded: Loaded, plan: Plan, source: Readable, mistakes: list[Mistake]) -> None:

@@ -1,7 +1,7 @@
 """THE WAY: the loop that every record takes.
 
     1. `Survey` cuts the source into blocks (owed.py).
-    2. `Reader` reads a block and hands out the records that have no outcome yet.
+    2. `Reader` claims a block, reads it and hands out the records that have no outcome yet.
     3. A free worker takes the next one and lets it `travel` through the steps (journey.py).
     4. Each completion is journalled before the record goes on (journal.py).
     5. The record's entry is journalled: written, dropped or failed.
@@ -9,13 +9,15 @@
     7. When every block has its part, the dataset is published.
     8. The counts of all parts must add up.
 
-No record waits for another, and no block for the one before it.
+No record waits for another, and no block for the one before it. Several processes may share a run,
+each with blocks of its own (rank.py).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -23,13 +25,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mirage.errors import MirageError, RunError, StoppedError
+from mirage.errors import LockedError, MirageError, RunError, StoppedError
 from mirage.journal import FAILED, PARTIAL, Writer
 from mirage.report import Counts, Progress, Usage
 from mirage.work.assemble import Workplace, assemble
 from mirage.work.folder import PartNote
 from mirage.work.journey import Crew, halted, travel
-from mirage.work.owed import Batch, BlockRun, Owed, Reader, Survey, Wanted
+from mirage.work.owed import Batch, BlockRun, Follower, Owed, Reader, Survey, Wanted
+from mirage.work.rank import ALONE, Rank
 
 AHEAD = 16
 SHARE_JUDGED_AFTER = 100
@@ -95,8 +98,10 @@ class Pipeline:
     wanted: Wanted | None = None
     reason: str = ""
     warnings: list[str] = field(default_factory=list)
+    rank: Rank = ALONE
     feed: Feed | None = None
     open: set[BlockRun] = field(default_factory=set)
+    stopped: threading.Event = field(default_factory=threading.Event)
     assembling: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
@@ -108,12 +113,12 @@ class Pipeline:
 
         Raises StoppedError where it was stopped, after what was under way is journalled.
         """
-        plan, folder, source = self.work.plan, self.work.folder, self.work.source
-        survey, writer = Survey(source, folder, self.progress, plan.bounds), Writer()
-        reader = Reader(plan, source, folder, writer, self.progress, self.wanted)
-        reader.torn = self.warnings
+        survey, writer = self._survey(), Writer()
+        reader = self._reader(writer)
         try:
             await asyncio.to_thread(survey.start)
+            if self.rank.owns and self.rank.count > 1:
+                self.work.folder.admit(self.rank.launch)
             async with asyncio.TaskGroup() as group:
                 finish = partial(self._finish, group)
                 self.feed = Feed(reader.batches(survey), finish)
@@ -126,7 +131,22 @@ class Pipeline:
             await self._close(writer)
         if self.reason:
             raise StoppedError(self.reason)
-        await asyncio.to_thread(self._publish)
+        if self.rank.owns:
+            await asyncio.to_thread(self._publish)
+
+    def _survey(self) -> Survey | Follower:
+        work = self.work
+        if self.rank.owns:
+            return Survey(work.source, work.folder, self.progress, work.plan.bounds)
+        return Follower(work.folder, self.stopped)
+
+    def _reader(self, writer: Writer) -> Reader:
+        plan, folder, source = self.work.plan, self.work.folder, self.work.source
+        reader = Reader(plan, source, folder, writer, self.progress, self.wanted)
+        reader.torn, reader.open, reader.stopped = self.warnings, self.open, self.stopped
+        if self.rank.count > 1:
+            reader.begun = folder.begun() if self.rank.owns else frozenset()
+        return reader
 
     def _slots(self) -> int:
         """How many records are under way: enough to keep every engine's window full."""
@@ -144,10 +164,12 @@ class Pipeline:
             await writer.close()
         for run in self.open:
             run.journal.release()
+            run.claim.release()
 
     def stop(self, reason: str) -> None:
         self.reason = self.reason or reason
-        self.crew.halting = True
+        self.crew.halt()
+        self.stopped.set()
         if self.feed is not None:
             self.feed.stop()
 
@@ -158,7 +180,6 @@ class Pipeline:
             if not self.crew.started:
                 await self.crew.ready()
             run = owed.run
-            self.open.add(run)
             entries = await travel(owed, self.crew)
             if self.crew.halting and halted(entries):
                 continue
@@ -182,14 +203,16 @@ class Pipeline:
 
     def _finish(self, group: asyncio.TaskGroup, run: BlockRun) -> None:
         """Every record of a block is settled: assemble it."""
-        self.open.add(run)
         group.create_task(self._assemble(run))
 
     async def _assemble(self, run: BlockRun) -> None:
         await run.journal.close()
-        self.open.discard(run)
         async with self.assembling:
+            if not run.claim.held:  # it slept through its lease
+                raise LockedError(f"{run.journal.folder} has been taken over by another process")
             note = await asyncio.to_thread(assemble, run.block, self.work)
+        run.claim.release()
+        self.open.discard(run)
         self.progress.blocks_done += 1
         if note.rejected:
             self.progress.counts.written -= note.spoiled

@@ -101,7 +101,8 @@ class Usage:
 class Progress:
     """A run as it goes. `total` is None until the whole source has been surveyed.
 
-    `examples` holds the first message of each cause of failure, "boundary/kind".
+    `examples` holds the first message of each cause of failure, "boundary/kind"; `trouble` says why
+    a process has stopped.
     """
 
     counts: Counts = field(default_factory=Counts)
@@ -116,6 +117,7 @@ class Progress:
     phase: str = "starting"
     started: float = field(default_factory=time.time)
     examples: dict[str, str] = field(default_factory=dict)
+    trouble: str = ""
 
     @property
     def settled(self) -> int:
@@ -153,6 +155,35 @@ class Progress:
                 self.counts.by_row[cause] += 1
             self.examples.setdefault(cause, str(failure["message"])[:LONGEST_EXAMPLE])
 
-    def save(self, folder: Path) -> None:
+    def sum_up(self, mine: Progress, others: Iterable[Progress]) -> None:
+        """Show several ranks' progress as one; what only their owner knows is in `mine`."""
+        counts, usage = Counts(), Usage()
+        parts = [mine, *others]
+        for part in parts:
+            counts.add(part.counts)
+            usage.add(part.usage)
+            self.examples |= part.examples
+        self.counts, self.usage = counts, usage
+        for name in ("in_flight", "window", "resumed"):
+            setattr(self, name, sum(getattr(part, name) for part in parts))
+        for name in ("total", "surveyed", "blocks", "blocks_done"):
+            setattr(self, name, getattr(mine, name))
+
+    def save(self, folder: Path, rank: int = 0) -> None:
         shown = asdict(self) | {"rate": self.rate, "seconds_left": self.seconds_left}
-        show(folder / "progress.json", orjson.dumps(shown | {"time": time.time()}))
+        show(progress_file(folder, rank), orjson.dumps(shown | {"time": time.time()}))
+
+    @classmethod
+    def load(cls, folder: Path, rank: int) -> Progress:
+        """What a rank has saved last; nothing yet where it has not."""
+        try:
+            found = orjson.loads(progress_file(folder, rank).read_bytes())
+        except FileNotFoundError:
+            return cls()
+        known = {each.name: found[each.name] for each in fields(cls)}
+        known |= {"counts": Counts.from_json(found["counts"]), "usage": Usage(**found["usage"])}
+        return cls(**known)
+
+
+def progress_file(folder: Path, rank: int) -> Path:
+    return folder / (f"progress-{rank}.json" if rank else "progress.json")

@@ -131,12 +131,28 @@ def test_a_run_folder_that_cannot_be(trial: Trial, tmp_path: Path) -> None:
             trial.run()
 
 
-def test_a_database_of_blocks_that_is_none(trial: Trial) -> None:
-    """A damaged list of blocks is an error that names the file."""
+@pytest.mark.parametrize("name", ["blocks.jsonl", "source.json"])
+@pytest.mark.parametrize("data", [b"none\n", b"[]\n", b"{}\n", b'{"number": 1, "spans": []}\n'])
+def test_a_list_of_blocks_that_is_none(trial: Trial, name: str, data: bytes) -> None:
+    """A damaged list of blocks, or of files, is an error that names it, or is made again."""
     trial.run()
-    (trial.run_dir / "run.sqlite").write_bytes(b"no database" * 500)
-    with pytest.raises(RunError, match=r"run\.sqlite"):
+    (trial.run_dir / name).write_bytes(data)
+    if name == "source.json" and data.startswith(b"{"):
+        trial.run()  # an object that names no files: all are looked at
+        return
+    with pytest.raises(RunError, match=name):
         trial.run()
+
+
+def test_a_block_that_was_cut_off(trial: Trial) -> None:
+    """Half a line at the end of the list is a block that is found again."""
+    trial.run()
+    data = trial.data()
+    path = trial.run_dir / "blocks.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])
+    trial.run()
+    assert (path.read_bytes(), trial.data()) == (whole, data)
 
 
 @pytest.mark.parametrize("size", [2_000, 10_000, 50_000, 200_000, 400_000])

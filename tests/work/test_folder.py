@@ -70,10 +70,11 @@ def test_blocks_are_kept_in_order(folder: RunFolder) -> None:
     assert folder.blocks() == []
     stored = [block(0, "a", "b"), block(1, "c")]
     for each in stored:
-        folder.add_block(each)
+        folder.block_list().append(each)
     assert folder.blocks() == stored
-    with pytest.raises(RunError, match=r"run\.sqlite"):
-        folder.add_block(stored[0])
+    folder.block_list().append(stored[0])
+    with pytest.raises(RunError, match=r"blocks\.jsonl is damaged: block 0 follows 2"):
+        folder.blocks()
 
 
 def test_what_is_finished(folder: RunFolder) -> None:
@@ -104,7 +105,7 @@ def test_a_note_that_is_none(folder: RunFolder, data: bytes) -> None:
 def test_every_block_needs_its_part(folder: RunFolder) -> None:
     """The sums are never made over some of the blocks only."""
     for number in range(2):
-        folder.add_block(block(number, "a"))
+        folder.block_list().append(block(number, "a"))
     finish(folder)
     with pytest.raises(RunError, match="1 blocks"):
         folder.notes()
@@ -116,7 +117,7 @@ def test_every_block_needs_its_part(folder: RunFolder) -> None:
 
 def test_only_what_was_touched_is_read_again(folder: RunFolder) -> None:
     """Files with their old time are trusted, others are looked at; more files are no change."""
-    folder.add_block(block(0, "a", "b"))
+    folder.block_list().append(block(0, "a", "b"))
     folder.set_files(FileState(name, 1, 7) for name in "ab")
     source = Shelf(a=7, b=8, c=9)
     assert folder.check_source(source) == list(source.files())
@@ -125,7 +126,7 @@ def test_only_what_was_touched_is_read_again(folder: RunFolder) -> None:
 
 def test_what_was_never_noted_is_read_again(folder: RunFolder) -> None:
     """Without a note of the files, as after an early kill, nothing is trusted."""
-    folder.add_block(block(0, "a", "b"))
+    folder.block_list().append(block(0, "a", "b"))
     source = Shelf(a=7, b=7)
     source.changed = {"b"}
     with pytest.raises(SourceChangedError, match="b: rows 1 to 3"):
@@ -135,7 +136,7 @@ def test_what_was_never_noted_is_read_again(folder: RunFolder) -> None:
 
 def test_a_file_that_has_gone(folder: RunFolder) -> None:
     """It is named."""
-    folder.add_block(block(0, "a", "b"))
+    folder.block_list().append(block(0, "a", "b"))
     folder.set_files(FileState(name, 1, 7) for name in "ab")
     with pytest.raises(SourceChangedError, match="lost b"):
         folder.check_source(Shelf(a=7))
@@ -144,7 +145,7 @@ def test_a_file_that_has_gone(folder: RunFolder) -> None:
 def test_starting_over_keeps_the_old_blocks(folder: RunFolder) -> None:
     """The blocks are found anew, twice if need be, and the old ones stay beside them."""
     for expected in (0, 1):
-        folder.add_block(block(0, "a"))
+        folder.block_list().append(block(0, "a"))
         finish(folder)
         folder.start_over()
         assert (folder.blocks(), folder.files()) == ([], [])

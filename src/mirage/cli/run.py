@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,9 @@ CAUSES = 8
 )
 @options.configured
 @click.option(
+    "--workers", metavar="N", type=click.IntRange(1), help="Share the run among N processes."
+)
+@click.option(
     "--accept-changes",
     is_flag=True,
     help="The source has changed: find its rows anew, and keep the completions paid for.",
@@ -53,7 +57,7 @@ def run(config: Path, accept_changes: bool, quiet: bool, as_json: bool, **flags:
     from mirage.report import Progress
 
     progress = Progress()
-    with showing(progress, quiet=quiet):
+    with showing(progress, quiet=quiet or ranked()):
         summary = api.run(config, progress=progress, accept_changes=accept_changes, **flags)
     return tell(summary, progress, options.again("run", config, **flags), quiet, as_json)
 
@@ -104,10 +108,19 @@ def check_classes(run: Path, classes: tuple[str, ...]) -> None:
             raise click.BadParameter(f"{message} (there are: {there})", param_hint="'--class'")
 
 
+def ranked() -> bool:
+    """Whether another process, rank 0, shows the progress of this one."""
+    return os.environ.get("RANK", "0") != "0"
+
+
 def tell(summary: Summary, progress: Progress, go_on: str, quiet: bool, as_json: bool) -> int:
     """Print what a run came to; returns its exit code."""
     from mirage.status import examples
 
+    if summary.rank:  # what came of the whole, the owner tells
+        if summary.exit_code:
+            say(f"rank {summary.rank} {summary.state}: {short(summary.reason)}", err=True)
+        return summary.exit_code
     found = examples(summary.folder, len(summary.counts.failures)) | progress.examples
     hint = next_step(summary, go_on)
     if as_json:

@@ -2,9 +2,11 @@
 
     run/
       lock                       who owns it
-      run.sqlite                 the blocks of the source, and its files as they were
-      blocks/000000/             attempt-0000.sqlite ..., part.jsonl or part.parquet, part.json,
-                                 and failed.jsonl: every failed record, with its cause
+      open                       which launch's other ranks may work here, or that it has ended
+      blocks.jsonl               the blocks of the source
+      source.json                its files as they were, and whether all of it is in blocks
+      blocks/000000/             lock while it is worked on; attempt-0000.sqlite ..., part.jsonl or
+                                 part.parquet, part.json, and failed.jsonl: every failed record
       progress.json              the owner's live view
       manifest.json              what was made, and how
 
@@ -15,9 +17,7 @@ sink, and no journal was written after it.
 from __future__ import annotations
 
 import hashlib
-import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,15 +27,10 @@ import orjson
 from mirage.atomic import sweep, write_bytes
 from mirage.errors import RunError, SourceChangedError
 from mirage.journal import carry_over
-from mirage.record import FileState, Source, Span
+from mirage.record import FileState, Source
 from mirage.report import Counts, Usage
 from mirage.sources.blocks import Block
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS blocks (number INTEGER PRIMARY KEY, rows INTEGER, spans BLOB);
-CREATE TABLE IF NOT EXISTS files
-    (number INTEGER PRIMARY KEY, file TEXT, size INTEGER, mtime_ns INTEGER);
-"""
+from mirage.work.block_list import BlockList
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +70,9 @@ class PartNote:
 
 
 class RunFolder:
-    """The files of one run. Only the owner of the lock writes here."""
+    """The files of one run. Only the owner of the lock writes here, and in a block's folder who has
+    claimed that.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -84,52 +81,47 @@ class RunFolder:
         """Remove what earlier owners left half-written when they were killed."""
         for folder in (self.root, *self.root.glob("blocks/*"), *self.root.glob("blocks/*/images")):
             sweep(folder)
-        for clock in self.root.glob("clock-*"):
-            clock.unlink(missing_ok=True)
+            for clock in folder.glob("clock-*"):
+                clock.unlink(missing_ok=True)
+        for left in (self.root / "open", *self.root.glob("progress-*.json")):
+            left.unlink(missing_ok=True)
 
     # -- blocks ----------------------------------------------------------------------------------
 
-    @contextmanager
-    def _database(self) -> Iterator[sqlite3.Connection]:
-        self.root.mkdir(parents=True, exist_ok=True)
-        path = self.root / "run.sqlite"
-        try:
-            with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-                connection.executescript(SCHEMA)
-                yield connection
-        except sqlite3.Error as exc:
-            raise RunError(f"{path}: {exc}") from exc
+    def block_list(self) -> BlockList:
+        return BlockList(self.root / "blocks.jsonl")
 
     def blocks(self) -> list[Block]:
         """The blocks stored so far, in order."""
-        if not (self.root / "run.sqlite").exists():
-            return []
-        with self._database() as database:
-            rows = database.execute("SELECT number, spans FROM blocks ORDER BY number").fetchall()
-        return [
-            Block(number, tuple(Span(**span) for span in orjson.loads(spans)))
-            for number, spans in rows
-        ]
-
-    def add_block(self, block: Block) -> None:
-        """Store a block before its first record is read."""
-        spans = orjson.dumps([asdict(span) for span in block.spans])
-        with self._database() as database:
-            database.execute("INSERT INTO blocks VALUES (?,?,?)", (block.number, block.rows, spans))
+        return self.block_list().more()
 
     def files(self) -> list[FileState]:
         """The source's files as they were when the blocks were found to hold what they hold."""
-        with self._database() as database:
-            rows = database.execute("SELECT file, size, mtime_ns FROM files ORDER BY number")
-            return [FileState(*row) for row in rows]
+        try:
+            return [FileState(**state) for state in self._source().get("files", ())]
+        except TypeError as exc:
+            raise RunError(f"{self.root / 'source.json'} is damaged: {exc}") from exc
 
-    def set_files(self, files: Iterable[FileState]) -> None:
-        rows = [(n, f.file, f.size, f.mtime_ns) for n, f in enumerate(files)]
-        with self._database() as database:
-            database.execute("BEGIN")
-            database.execute("DELETE FROM files")
-            database.executemany("INSERT INTO files VALUES (?,?,?,?)", rows)
-            database.execute("COMMIT")
+    @property
+    def surveyed(self) -> bool:
+        """Whether the whole source is in blocks, as far as the last owner has seen."""
+        return bool(self._source().get("complete"))
+
+    def _source(self) -> dict[str, Any]:
+        path = self.root / "source.json"
+        try:
+            found = orjson.loads(path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except orjson.JSONDecodeError as exc:
+            raise RunError(f"{path} is damaged: {exc}") from exc
+        if not isinstance(found, dict):
+            raise RunError(f"{path} is damaged: it holds no object")
+        return found
+
+    def set_files(self, files: Iterable[FileState], *, complete: bool = False) -> None:
+        found = {"files": [asdict(state) for state in files], "complete": complete}
+        write_bytes(self.root / "source.json", orjson.dumps(found))
 
     def check_source(self, source: Source) -> list[FileState]:
         """The source's files now. Raises SourceChangedError unless the stored blocks still hold
@@ -151,6 +143,33 @@ class RunFolder:
                     f"they were when this run began; {GO_ON}"
                 )
         return found
+
+    # -- several processes ------------------------------------------------------------------------
+
+    def admit(self, launch: str) -> None:
+        """Let the other ranks of a launch begin: the blocks are those of the source."""
+        write_bytes(self.root / "open", launch.encode())
+
+    def dismiss(self, launch: str) -> None:
+        """Have the other ranks of a launch stop, those too that have yet to begin."""
+        write_bytes(self.root / "open", f"{ENDED}{launch}".encode())
+
+    def admits(self, launch: str) -> bool:
+        return self._opened() == launch
+
+    def has_begun(self, launch: str) -> bool:
+        """Whether the owner of a launch has opened the run, even if it has closed it since."""
+        return self._opened().removeprefix(ENDED) == launch
+
+    def _opened(self) -> str:
+        try:
+            return (self.root / "open").read_text()
+        except FileNotFoundError:
+            return ""
+
+    def begun(self) -> frozenset[int]:
+        """The blocks that have a part, of whichever plan."""
+        return frozenset(int(note.parent.name) for note in self.root.glob("blocks/*/part.json"))
 
     # -- what belongs to a block -----------------------------------------------------------------
 
@@ -236,9 +255,9 @@ class RunFolder:
         old = self.root / "blocks"
         if old.exists():
             carry_over(sorted(old.glob("*/attempt-*.sqlite")), self.carried)
-            old.rename(self.root / f"blocks.before-{len(list(self.root.glob('blocks.*')))}")
-        with self._database() as database:
-            database.executescript("DELETE FROM blocks; DELETE FROM files;")
+            old.rename(self.root / f"blocks.before-{len(list(self.root.glob('blocks.before-*')))}")
+        for name in ("source.json", "blocks.jsonl"):
+            (self.root / name).unlink(missing_ok=True)
 
     @property
     def carried(self) -> Path:
@@ -246,6 +265,7 @@ class RunFolder:
         return self.root / "carried.sqlite"
 
 
+ENDED = "ended "
 GO_ON = (
     "bring the source back, start over in another `run.dir`, or go on with the completions already "
     "paid for: mirage run --accept-changes"

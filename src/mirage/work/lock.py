@@ -1,4 +1,4 @@
-"""One process owns a run folder at a time: a lock file made with O_EXCL, kept alive by a heartbeat.
+"""One process owns a folder at a time: a lock file made with O_EXCL, kept alive by a heartbeat.
 
 A lock is stale when its process is gone (on this host) or its heartbeat has stopped (on another).
 Whoever removes a stale lock first claims the right to, with a file made likewise, so that nobody
@@ -48,30 +48,73 @@ def process_start(pid: int) -> int:
     return 1
 
 
+class Heart:
+    """The thread that keeps a process's locks alive, for as long as it holds any."""
+
+    def __init__(self) -> None:
+        self._paths: set[Path] = set()
+        self._changed = threading.Condition()
+
+    def add(self, path: Path) -> None:
+        with self._changed:
+            if not self._paths:
+                threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
+            self._paths.add(path)
+
+    def remove(self, path: Path) -> None:
+        with self._changed:
+            self._paths.discard(path)
+            if not self._paths:
+                self._changed.notify_all()
+
+    def _beat(self) -> None:
+        with self._changed:
+            while self._paths:
+                self._changed.wait(HEARTBEAT_SECONDS)
+                for path in self._paths:
+                    with contextlib.suppress(OSError):
+                        os.utime(path)
+
+
+HEART = Heart()
+
+
 class Lock:
     """Ownership of `folder`, from `with` to its end. Raises LockedError where another has it."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "lock"
         self._held = b""
-        self._stop = threading.Event()
-        self._beat = threading.Thread(target=self._heartbeat, name="heartbeat", daemon=True)
 
     def __enter__(self) -> Lock:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        while not self._acquire():
-            self._break_if_stale()
-        self._beat.start()
+        self.acquire()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
-        self._stop.set()
-        self._beat.join()
+        self.release()
+
+    def acquire(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        while not self._acquire():
+            self._break_if_stale()
+        HEART.add(self.path)
+
+    def release(self) -> None:
+        HEART.remove(self.path)
         with contextlib.suppress(OSError):
-            if self.path.read_bytes() == self._held:  # not a successor's, who found us asleep
+            if self.held:
                 self.path.unlink()
+        self._held = b""
+
+    @property
+    def held(self) -> bool:
+        """Whether it is still ours: no successor has found us asleep."""
+        try:
+            return bool(self._held) and self.path.read_bytes() == self._held
+        except FileNotFoundError:
+            return False
 
     def _acquire(self) -> bool:
         pid = os.getpid()
@@ -92,18 +135,14 @@ class Lock:
     def _break_if_stale(self) -> None:
         try:
             held = self.path.read_bytes()
-            age = self._now() - self.path.stat().st_mtime
+            age = now(self.path.parent) - self.path.stat().st_mtime
         except FileNotFoundError:
             return
         owner = read_owner(held)
         if not owner and age < SIGNED_AFTER_SECONDS:  # who it is will be said in a moment
             time.sleep(CLAIM_SECONDS)
             return
-        if owner.get("host", socket.gethostname()) == socket.gethostname():
-            alive = process_start(owner.get("pid", 0)) == owner.get("started")
-        else:
-            alive = age < LEASE_SECONDS
-        if alive:
+        if lives(owner, age):
             raise LockedError(
                 f"{self.path.parent} is in use by {named(owner)} (heartbeat {age:.0f} s ago)"
             )
@@ -117,7 +156,8 @@ class Lock:
         except FileExistsError:
             time.sleep(CLAIM_SECONDS)
             with contextlib.suppress(FileNotFoundError):
-                if self._now() - claim.stat().st_mtime > SIGNED_AFTER_SECONDS:  # it died over it
+                age = now(self.path.parent) - claim.stat().st_mtime
+                if age > SIGNED_AFTER_SECONDS:  # its maker died over it
                     claim.unlink()
             return
         try:
@@ -127,19 +167,31 @@ class Lock:
         finally:
             claim.unlink(missing_ok=True)
 
-    def _now(self) -> float:
-        """The file system's own time, so that two hosts' clocks need not agree."""
-        probe = self.path.with_name(f"clock-{os.getpid()}")
-        probe.touch()
-        try:
-            return probe.stat().st_mtime
-        finally:
-            probe.unlink()
 
-    def _heartbeat(self) -> None:
-        while not self._stop.wait(HEARTBEAT_SECONDS):
-            with contextlib.suppress(OSError):
-                os.utime(self.path)
+def now(folder: Path) -> float:
+    """The file system's own time, so that two hosts' clocks need not agree."""
+    probe = folder / f"clock-{os.getpid()}-{threading.get_ident()}"
+    probe.touch()
+    try:
+        return probe.stat().st_mtime
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def lives(owner: dict[str, Any], age: float) -> bool:
+    """Whether the owner that a lock names is alive; `age` is that of its heartbeat, in seconds."""
+    if owner.get("host", socket.gethostname()) == socket.gethostname():
+        return process_start(owner.get("pid", 0)) == owner.get("started")
+    return age < LEASE_SECONDS
+
+
+def is_owned(folder: Path) -> bool:
+    """Whether a living process owns a folder that this one may write to."""
+    path = folder / "lock"
+    try:
+        return lives(read_owner(path.read_bytes()), now(folder) - path.stat().st_mtime)
+    except FileNotFoundError:
+        return False
 
 
 def owner_of(folder: Path) -> str:

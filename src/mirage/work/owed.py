@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from mirage.errors import LockedError
 from mirage.journal import FAILED, PARTIAL, RECORD, Entry, Journal, Writer
 from mirage.plan import Plan
 from mirage.record import FileState, Record
@@ -19,8 +21,10 @@ from mirage.report import Progress
 from mirage.sources.blocks import Block, Bounds, Readable, blocks
 from mirage.value import value
 from mirage.work.folder import PartNote, RunFolder
+from mirage.work.lock import Lock
 
 BATCH = 128
+LOOK_AGAIN_SECONDS = 0.2
 
 Wanted = Callable[[str, str], bool]
 """Whether a failure, given its boundary and kind, is to be tried again."""
@@ -29,7 +33,8 @@ Wanted = Callable[[str, str], bool]
 class Survey:
     """The blocks of a run: those stored before, then those found in the source, ahead in a thread.
 
-    Each new block, no larger than `bounds`, is stored before it is handed out.
+    Each new block, no larger than `bounds`, is stored before it is handed out. Only the owner of
+    the run makes a survey; the other ranks follow it.
     """
 
     def __init__(
@@ -37,7 +42,8 @@ class Survey:
     ) -> None:
         self._source, self._folder, self._progress = source, folder, progress
         self._bounds = bounds
-        self._found = folder.blocks()
+        self._list = folder.block_list()
+        self._found = self._list.more()
         self._progress.surveyed = sum(block.rows for block in self._found)
         self._more = threading.Condition()
         self._ended = False
@@ -59,14 +65,14 @@ class Survey:
             for block in blocks(self._source, tuple(self._found), self._bounds):
                 if self._ended:
                     return
-                self._folder.add_block(block)
+                self._list.append(block)
                 with self._more:
                     self._found.append(block)
                     self._progress.surveyed += block.rows
                     self._more.notify()
             known = {state.file for state in self._files}
             further = (state for state in self._source.files() if state.file not in known)
-            self._folder.set_files([*self._files, *further])
+            self._folder.set_files([*self._files, *further], complete=True)
             self._progress.total = self._progress.surveyed
         except BaseException as exc:  # noqa: BLE001 - raised again in the reader's thread
             self._error = exc
@@ -95,6 +101,28 @@ class Survey:
             self._thread.join()
 
 
+class Follower:
+    """The blocks of a run as its owner finds them, for the other ranks."""
+
+    def __init__(self, folder: RunFolder, stopped: threading.Event) -> None:
+        self._folder = folder
+        self._stopped = stopped
+
+    def start(self) -> None:
+        """Nothing to check: the owner has."""
+
+    def __iter__(self) -> Iterator[Block]:
+        found, complete = self._folder.block_list(), False
+        while not complete:
+            complete = self._folder.surveyed  # asked first: the last block may come in between
+            yield from found.more()
+            if not complete and self._stopped.wait(LOOK_AGAIN_SECONDS):
+                return
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+
 @dataclass(slots=True, eq=False)
 class BlockRun:
     """A block under way: `owed` records are handed out and not settled; is all of it `read`?
@@ -104,6 +132,7 @@ class BlockRun:
 
     block: Block
     journal: Journal
+    claim: Lock
     owed: int = 0
     read: bool = False
     pending: dict[bytes, asyncio.Future[None]] = field(default_factory=dict)
@@ -136,9 +165,12 @@ class Batch:
 
 @dataclass(slots=True)
 class Reader:
-    """Goes through the blocks in order and hands out what is owed, in batches.
+    """Goes through the blocks in order, claims what is owed and hands it out, in batches.
 
-    `wanted` is given for a retry. `progress` counts what is found settled.
+    A block that another process has claimed is left to it, and looked at again at the end: that
+    process may have died. `wanted` is given for a retry. `progress` counts what was found settled
+    in blocks `begun` before; those begun since are counted by who works on them. `open` are the
+    blocks under way.
     """
 
     plan: Plan
@@ -148,20 +180,69 @@ class Reader:
     progress: Progress
     wanted: Wanted | None = None
     torn: list[str] = field(default_factory=list)
+    begun: frozenset[int] | None = None
+    open: set[BlockRun] = field(default_factory=set)
+    stopped: threading.Event = field(default_factory=threading.Event)
 
-    def batches(self, survey: Survey) -> Iterator[Batch]:
+    def batches(self, survey: Iterable[Block]) -> Iterator[Batch]:
         """Batches of one block's records, in order."""
+        taken: deque[Block] = deque()
         for block in survey:
             self.progress.blocks += 1
-            note = self.folder.finished(
-                block.number, self.plan.fingerprint.hex(), self.plan.sink_fingerprint
-            )
-            if note is not None and self._stands(block, note):
-                self.progress.counts.add(note.counts)
-                self.progress.resumed += note.counts.read
-                self.progress.blocks_done += 1
-                continue
-            yield from self._block(block, note)
+            if not (yield from self._take(block)):
+                taken.append(block)
+        while taken and not self.stopped.wait(LOOK_AGAIN_SECONDS):
+            for _ in range(len(taken)):
+                block = taken.popleft()
+                if not (yield from self._take(block)):
+                    taken.append(block)
+
+    def _take(self, block: Block) -> Generator[Batch, None, bool]:
+        """What is owed of a block; returns False where another process is at it."""
+        if self._finished(block):
+            return True
+        claim = Lock(self.folder.block(block.number))
+        try:
+            claim.acquire()
+        except LockedError:
+            return False
+        run: BlockRun | None = None
+        try:
+            # again: it may have been finished by the one who held it a moment ago
+            if not self._finished(block):
+                run = self._open(block, claim)
+        finally:
+            if run is None:
+                claim.release()
+        if run is not None:
+            yield from self._owed_of(run)
+        return True
+
+    def _note(self, block: Block) -> PartNote | None:
+        """The note of a part that this plan and sink would make."""
+        return self.folder.finished(
+            block.number, self.plan.fingerprint.hex(), self.plan.sink_fingerprint
+        )
+
+    def _finished(self, block: Block) -> bool:
+        """Whether a block has its part, and nothing of it is owed."""
+        note = self._note(block)
+        if note is None or not self._stands(block, note):
+            return False
+        if self.begun is None or block.number in self.begun:
+            self.progress.counts.add(note.counts)
+            self.progress.resumed += note.counts.read
+        self.progress.blocks_done += 1
+        return True
+
+    def _open(self, block: Block, claim: Lock) -> BlockRun:
+        journal = Journal(self.folder.block(block.number), self.plan.fingerprint, self.writer)
+        self.torn.extend(journal.torn)
+        run = BlockRun(block, journal, claim)
+        run.entries = {(entry.position, entry.child): entry for entry in journal.entries()}
+        self._reject_again(run, self._note(block))
+        self.open.add(run)
+        return run
 
     def _stands(self, block: Block, note: PartNote) -> bool:
         """Whether nothing of a finished block is owed: no retry, no image file replaced."""
@@ -175,14 +256,9 @@ class Reader:
         finally:
             journal.release()
 
-    def _block(self, block: Block, note: PartNote | None) -> Iterator[Batch]:
-        journal = Journal(self.folder.block(block.number), self.plan.fingerprint, self.writer)
-        self.torn.extend(journal.torn)
-        run = BlockRun(block, journal)
-        run.entries = {(entry.position, entry.child): entry for entry in journal.entries()}
-        self._reject_again(run, note)
+    def _owed_of(self, run: BlockRun) -> Iterator[Batch]:
         batch: list[Owed] = []
-        for position, (record, base) in enumerate(self._records(block)):
+        for position, (record, base) in enumerate(self._records(run.block)):
             owed = self._owed(Owed(run, position, record, base))
             if owed is None:
                 self._count(run.entries[position, RECORD])

@@ -1,0 +1,1 @@
+"""Several processes on one run: which rank this one is, and ranks on this machine."""

@@ -1,0 +1,63 @@
+"""Ranks on this machine: the same command again, in further processes.
+
+One process cannot use two cores: the interpreter runs one thread at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from mirage.scale.ranks import LAUNCH
+from mirage.work.rank import Rank
+
+PATIENCE_SECONDS = 10.0
+
+
+@dataclass(slots=True)
+class Team:
+    """The ranks of one launch: this process is the first, `others` are its children."""
+
+    rank: Rank
+    others: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def losses(self) -> list[str]:
+        """Those that have ended before their time, for people. Their blocks are done by others."""
+        ended = [(number, each.poll()) for number, each in enumerate(self.others, 1)]
+        return [
+            f"rank {number} was killed by signal {-code}; the others have done its work"
+            if code < 0
+            else f"rank {number} ended with exit code {code}; the others have done its work"
+            for number, code in ended
+            if code
+        ]
+
+
+@contextlib.contextmanager
+def team(count: int, arguments: Sequence[str]) -> Iterator[Team]:
+    """Start `mirage` with the same arguments as ranks 1 to `count` - 1.
+
+    They end by themselves when this one does: at the latest when they see that it is gone.
+    """
+    launch = secrets.token_hex(8)
+    team = Team(Rank(0, count, launch))
+    try:
+        for number in range(1, count):
+            ranked = {"RANK": str(number), "WORLD_SIZE": str(count), LAUNCH: launch}
+            command = [sys.executable, "-m", "mirage", *arguments]
+            team.others.append(
+                subprocess.Popen(command, env=os.environ | ranked, stdin=subprocess.DEVNULL)
+            )
+        yield team
+    finally:
+        for process in team.others:
+            try:
+                process.wait(PATIENCE_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
