@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from media.site import Site, serving
 
+from mirage.engines.mock import Behaviour, running
 from mirage.errors import ConfigError, RunError
 from mirage.media import web
 from mirage.record import Abilities, Completion, Request
@@ -348,3 +349,21 @@ def test_a_model_that_takes_no_images(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="takes none"):
         trial.run()
     assert not engine.saw
+
+
+def test_what_an_endpoint_is_said_to_take(tmp_path: Path) -> None:
+    """`args` of an endpoint bound the images of a request; one that takes none is never asked."""
+    names = [str(tmp_path / f"{number}.png") for number in range(3)]
+    for name, data in zip(names, PICTURES, strict=False):
+        Path(name).write_bytes(data)
+    with running(Behaviour()) as server:
+        trial = Trial(tmp_path, via=server.base_url, inputs=INPUTS, output_schema=ROW)
+        trial.write([{"q": "a", "image": names}, {"q": "b", "image": names[:2]}])
+        trial.set(engine={"args": {"max_images": 2}})
+        assert trial.run().counts.failed == 1
+        assert trial.failures()[0]["kind"] == "too_many"
+        asked = server.stats.calls
+        trial.set(engine={"args": {"images": False}}, run={"dir": str(tmp_path / "other")})
+        with pytest.raises((RunError, ConfigError), match="takes none"):
+            trial.run()
+        assert (asked, server.stats.calls) == (1, 1)
