@@ -13,8 +13,10 @@ import orjson
 from mirage.errors import EngineError
 
 KEPT = 256
-LAYOUT = {"whitespace_pattern": "(\\n {0,16}| )?"}
-"""Bounded white space: a weak model under a schema can otherwise write it forever."""
+LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+"""One layout: a weak model can otherwise write white space for ever, as a pattern for it is matched
+again and again.
+"""
 
 
 class Grammars:

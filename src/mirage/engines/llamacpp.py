@@ -48,7 +48,7 @@ THINKS = (
     "the model thinks before it answers, and choices are scored without that; turn it off with "
     "extra_body: {chat_template_kwargs: {enable_thinking: false}}"
 )
-LAYOUT = {"whitespace_pattern": "(\\n {0,16}| )?"}
+LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
 
 def threads_for(model: Path) -> int:
@@ -157,7 +157,8 @@ class LlamaEngine:
         if request.seed is not None:
             body["seed"] = request.seed
         if request.schema is not None:
-            # bounded white space: a weak model under a schema can otherwise write it forever
+            # one layout: a weak model can otherwise write white space for ever, as a pattern
+            # for it is matched again and again
             body["json_schema"] = {**request.schema, "x-guidance": LAYOUT}
         reply = connection.post("/completion", orjson.dumps(body | self._extra))
         finish = "length" if reply["stop_type"] == "limit" else "stop"
