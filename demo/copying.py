@@ -133,10 +133,10 @@ def _write_match(model: Llama, note: Tensor) -> None:
 
 
 @torch.no_grad()
-def write_copying(model: Llama) -> None:
-    """Fill a new model with the initial weights."""
+def write_copying(model: Llama, codes: Tensor | None = None) -> None:
+    """Fill a new model with the initial weights; `codes` are one unit vector per token."""
     _random_start(model)
     note = _orthogonal(NOTE, CODE)
-    _write_embeddings(model, token_codes())
+    _write_embeddings(model, token_codes() if codes is None else codes)
     _write_look_back(model, note)
     _write_match(model, note)

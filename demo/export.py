@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import tokenizer
 import torch
 from model import Shape
+from pieces import CHAT_TEMPLATE, CONTROL, EOS, PAD, UNUSED_BYTES, Pieces, byte_symbols
 from torch import Tensor
 
 NAMES = {
@@ -31,6 +33,16 @@ OUTER_NAMES = {
 }
 
 
+@dataclass(frozen=True)
+class Model:
+    """All that a GGUF file holds of a Llama."""
+
+    name: str
+    shape: Shape
+    tokens: Pieces
+    weights: dict[str, Tensor]
+
+
 def gguf_name(name: str) -> str:
     """What llama.cpp calls a parameter of the model."""
     if name in OUTER_NAMES:
@@ -45,9 +57,9 @@ def interleaved(weight: Tensor, shape: Shape) -> Tensor:
     return rows.transpose(1, 2).reshape(weight.shape)
 
 
-def write_sizes(writer: gguf.GGUFWriter, shape: Shape) -> None:
-    """The model's sizes."""
-    writer.add_name("MIRAGE demonstration model")
+def write_sizes(writer: gguf.GGUFWriter, shape: Shape, name: str) -> None:
+    """The model's name and sizes."""
+    writer.add_name(name)
     writer.add_license("apache-2.0")
     writer.add_context_length(shape.context)
     writer.add_embedding_length(shape.hidden)
@@ -61,21 +73,21 @@ def write_sizes(writer: gguf.GGUFWriter, shape: Shape) -> None:
     writer.add_vocab_size(shape.vocabulary)
 
 
-def write_tokenizer(writer: gguf.GGUFWriter) -> None:
+def write_tokenizer(writer: gguf.GGUFWriter, tokens: Pieces) -> None:
     """The vocabulary and the chat template; the one merge is of two bytes no text contains."""
-    symbols = tokenizer.byte_symbols()
-    kinds = [gguf.TokenType.CONTROL] * len(tokenizer.CONTROL)
-    kinds += [gguf.TokenType.USER_DEFINED] * len(tokenizer.FIXED)
+    symbols = byte_symbols()
+    kinds = [gguf.TokenType.CONTROL] * len(CONTROL)
+    kinds += [gguf.TokenType.USER_DEFINED] * len(tokens.fixed)
     kinds += [gguf.TokenType.NORMAL] * 257
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
-    writer.add_token_list(tokenizer.vocabulary())
+    writer.add_token_list(tokens.vocabulary())
     writer.add_token_types(kinds)
-    writer.add_token_merges([" ".join(symbols[byte] for byte in tokenizer.UNUSED_BYTES)])
-    writer.add_eos_token_id(tokenizer.EOS_ID)
-    writer.add_pad_token_id(tokenizer.PAD_ID)
+    writer.add_token_merges([" ".join(symbols[byte] for byte in UNUSED_BYTES)])
+    writer.add_eos_token_id(CONTROL.index(EOS))
+    writer.add_pad_token_id(CONTROL.index(PAD))
     writer.add_add_bos_token(False)
-    writer.add_chat_template(tokenizer.CHAT_TEMPLATE)
+    writer.add_chat_template(CHAT_TEMPLATE)
 
 
 def write_tensor(writer: gguf.GGUFWriter, name: str, weight: Tensor, small: bool) -> None:
@@ -90,23 +102,34 @@ def write_tensor(writer: gguf.GGUFWriter, name: str, weight: Tensor, small: bool
         writer.add_tensor(name, values.astype(np.float16))
 
 
-def export(checkpoint: Path, target: Path, small: bool) -> None:
-    """Turn a checkpoint into a GGUF file."""
-    state: dict[str, Any] = torch.load(checkpoint, map_location="cpu")
-    shape = Shape(**state["shape"])
+def write_language_model(target: Path, model: Model, small: bool) -> None:
+    """A Llama as a GGUF file."""
     writer = gguf.GGUFWriter(str(target), "llama")
-    write_sizes(writer, shape)
+    write_sizes(writer, model.shape, model.name)
     kind = gguf.LlamaFileType
     writer.add_file_type(kind.MOSTLY_Q8_0 if small else kind.MOSTLY_F16)
-    write_tokenizer(writer)
-    for name, weight in state["model"].items():
-        if ".query." in name or ".key." in name:
-            weight = interleaved(weight, shape)
-        write_tensor(writer, gguf_name(name), weight, small)
+    write_tokenizer(writer, model.tokens)
+    for part, weight in model.weights.items():
+        if ".query." in part or ".key." in part:
+            weight = interleaved(weight, model.shape)
+        write_tensor(writer, gguf_name(part), weight, small)
+    finish(writer)
+
+
+def finish(writer: gguf.GGUFWriter) -> None:
+    """Write all that was added."""
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def export(checkpoint: Path, target: Path, small: bool) -> None:
+    """Turn a checkpoint into a GGUF file."""
+    state: dict[str, Any] = torch.load(checkpoint, map_location="cpu")
+    shape = Shape(**state["shape"])
+    model = Model("MIRAGE demonstration model", shape, tokenizer.TOKENS, state["model"])
+    write_language_model(target, model, small)
 
 
 def main() -> None:

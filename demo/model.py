@@ -122,8 +122,11 @@ class Llama(nn.Module):
 
     def forward(self, tokens: Tensor, wanted: Tensor | None = None) -> Tensor:
         """Scores at every position, or only at the `wanted` ones, as one flat list."""
-        states = self.embedding(tokens)
-        cosine, sine = self.cosine[: tokens.shape[1]], self.sine[: tokens.shape[1]]
+        return self.continued(self.embedding(tokens), wanted)
+
+    def continued(self, states: Tensor, wanted: Tensor | None = None) -> Tensor:
+        """The same from embeddings, which need not all be of tokens."""
+        cosine, sine = self.cosine[: states.shape[1]], self.sine[: states.shape[1]]
         for number, block in enumerate(self.layers(), 1):
             states = block.attend(states, cosine, sine)
             if wanted is not None and number == len(self.blocks):

@@ -12,11 +12,11 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 ROUNDS = 5
 
 
-def orthogonalize(matrices: Tensor) -> Tensor:
+def orthogonalize(matrices: Tensor, precision: torch.dtype = torch.bfloat16) -> Tensor:
     """Push all singular values of a stack of matrices towards one (Newton-Schulz)."""
     first, second, third = COEFFICIENTS
     tall = matrices.shape[-2] > matrices.shape[-1]
-    current: Tensor = (matrices.mT if tall else matrices).bfloat16()
+    current: Tensor = (matrices.mT if tall else matrices).to(precision)
     current = current / (current.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(ROUNDS):
         square = current @ current.mT
@@ -26,10 +26,21 @@ def orthogonalize(matrices: Tensor) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon for two-dimensional parameters; equal shapes are treated together."""
+    """Muon for two-dimensional parameters that have a gradient; equal shapes go together.
 
-    def __init__(self, params: list[torch.nn.Parameter], lr: float, momentum: float = 0.95) -> None:
+    `precision` is what the matrices are made orthogonal in: bfloat16 is fast where a processor
+    has it, and slow where it has not.
+    """
+
+    def __init__(
+        self,
+        params: list[torch.nn.Parameter],
+        lr: float,
+        momentum: float = 0.95,
+        precision: torch.dtype = torch.bfloat16,
+    ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum})
+        self.precision = precision
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
@@ -37,17 +48,20 @@ class Muon(torch.optim.Optimizer):
         for group in self.param_groups:
             by_shape: dict[torch.Size, list[Tensor]] = defaultdict(list)
             for param in group["params"]:
-                by_shape[param.shape].append(param)
+                if param.grad is not None:
+                    by_shape[param.shape].append(param)
             for params in by_shape.values():
                 self._step_together(params, group["lr"], group["momentum"])
 
     def _step_together(self, params: list[Tensor], rate: float, momentum: float) -> None:
         directions = []
         for param in params:
-            gradient = torch.zeros_like(param) if param.grad is None else param.grad
+            gradient = param.grad
+            assert gradient is not None
             average = self.state[param].setdefault("momentum", torch.zeros_like(param))
             average.lerp_(gradient, 1 - momentum)
             directions.append(gradient.lerp(average, momentum))
         scale = max(1.0, params[0].shape[0] / params[0].shape[1]) ** 0.5
-        for param, update in zip(params, orthogonalize(torch.stack(directions)), strict=True):
+        updates = orthogonalize(torch.stack(directions), self.precision)
+        for param, update in zip(params, updates, strict=True):
             param.add_(update, alpha=-rate * scale)
