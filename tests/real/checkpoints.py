@@ -85,7 +85,7 @@ def write_llama(folder: Path, hidden: int = 64, layers: int = 2, clear: bool = F
     return folder
 
 
-def write_llava(folder: Path) -> Path:
+def write_llava(folder: Path, clear: bool = False) -> Path:
     """A tower without class token (SigLIP): llama.cpp and transformers agree on those alone."""
     speaker = tokenizer("<image>")
     config = LlavaConfig(
@@ -121,7 +121,7 @@ def write_llava(folder: Path) -> Path:
         image_token="<image>",
         chat_template=TEMPLATE,
     )
-    _write(LlavaForConditionalGeneration(config), processor, folder, clear=True)
+    _write(LlavaForConditionalGeneration(config), processor, folder, clear)
     return folder
 
 
@@ -153,16 +153,21 @@ def write_idefics3(folder: Path) -> Path:
 
 
 def _write(model: Any, speaker: Any, folder: Path, clear: bool = False) -> None:
-    """Weights larger than usual, so that the prompt decides; where answers are to be `clear`, of
-    uneven size where logits are made: the likeliest token then leads by more than rounding changes.
+    """Weights larger than usual, so that the prompt decides. Where answers are to be `clear`, they
+    are of uneven size where logits are made: the likeliest token then leads by more than rounding
+    changes. Otherwise the end of a string and of an answer are likely.
     """
-    torch.manual_seed(0)
+    torch.manual_seed(0 if clear else 1)
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if weight.dim() > 1:
                 weight.normal_(0.0, 0.3 if "vision" in name else 0.15)
+        head = model.get_output_embeddings().weight
         if clear:
-            head = model.get_output_embeddings().weight
             head.mul_((1.5 * torch.randn(len(head), 1)).exp())
+        else:
+            words = getattr(speaker, "tokenizer", speaker)
+            head[words.convert_tokens_to_ids('"')] *= 5
+            head[words.eos_token_id] *= 4
     model.save_pretrained(folder)
     speaker.save_pretrained(folder)

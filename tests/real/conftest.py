@@ -33,6 +33,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_llama(folder / "llama")
     write_llama(folder / "clear", clear=True)
     write_llava(folder / "llava")
+    write_llava(folder / "clear-llava", clear=True)
     write_idefics3(folder / "idefics3")
     return folder
 
@@ -41,9 +42,10 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ggufs(checkpoints: Path) -> Path:
     from .gguf_copy import write_eyes, write_language_model
 
-    for model in ("llama", "clear", "llava"):
+    for model in ("llama", "clear", "llava", "clear-llava"):
         write_language_model(checkpoints / model, checkpoints / f"{model}.gguf")
-    write_eyes(checkpoints / "llava", checkpoints / "eyes.gguf")
+    for model in ("llava", "clear-llava"):
+        write_eyes(checkpoints / model, checkpoints / f"{model}-eyes.gguf")
     return checkpoints
 
 
@@ -65,8 +67,8 @@ def llamacpp(ggufs: Path) -> Opened:
 
     def build(model: str = "llama", **keys: Any) -> Engine:
         args: dict[str, Any] = {"threads": 1, "context": 1024}
-        if model == "llava":
-            args["mmproj"] = "eyes.gguf"
+        if "llava" in model:
+            args["mmproj"] = f"{model}-eyes.gguf"
         config = EngineConfig(model_path=f"{model}.gguf", args=args, **keys)
         return open_engine(config, backend="llamacpp", name="engine", base=ggufs)
 

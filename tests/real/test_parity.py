@@ -27,6 +27,6 @@ def test_greedy_text_is_the_same(opened: Opened, llamacpp: Opened) -> None:
 def test_pictures_are_seen_alike(opened: Opened, llamacpp: Opened) -> None:
     """The tower's every block is used, and the picture stands at the same place."""
     asked = [request("look", picture(drawing(i)), max_tokens=8) for i in CLEAR]
-    ours = [each.text for each in answers(opened("llava"), *asked)]
-    theirs = [each.text for each in answers(llamacpp("llava"), *asked)]
+    ours = [each.text for each in answers(opened("clear-llava"), *asked)]
+    theirs = [each.text for each in answers(llamacpp("clear-llava"), *asked)]
     assert ours == theirs and len(set(ours)) > 3

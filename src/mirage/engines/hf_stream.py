@@ -13,6 +13,8 @@ import copy
 import itertools
 import logging
 import math
+import threading
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +26,7 @@ from mirage.engines.hf_load import Loaded
 from mirage.errors import EngineError
 
 RESTARTS = 3
+WATCH = 0.2
 BLOCK, BLOCK_CUDA = 32, 256
 MOST_TOKENS_CPU = 16_384
 SHARE_CPU, SHARE_CUDA = 0.25, 0.7
@@ -80,14 +83,17 @@ class Stream:
 
         manager.register_result_handler(name, deliver)
         manager.add_request([*ids], name, max_new_tokens=limit, eos_token_id=[*ends] or [-1])
+        result = None
         try:
-            return await asyncio.wait_for(done, self._timeout)
+            result = await asyncio.wait_for(done, self._timeout)
         except TimeoutError as exc:
             message = f"no answer within {self._timeout:g} s"
             raise EngineError("timeout", message, attempts=1) from exc
         finally:
             self._calls.discard(done)
-            manager.cancel_request(name)  # nothing where it has ended
+            if result is None:
+                manager.cancel_request(name)
+        return result
 
     def _running(self) -> Any:
         if self._twin is None:
@@ -108,6 +114,8 @@ class Stream:
                 generation_config=greedy, continuous_batching_config=shape
             )
             self._manager.start()
+            watched = weakref.ref(self._manager)
+            threading.Thread(target=_end_with_main, args=(watched,), daemon=True).start()
         return self._manager
 
     async def _restart(self, failed: Any, error: str) -> None:
@@ -127,6 +135,17 @@ class Stream:
         if not self._cuda:
             tokens = min(tokens, MOST_TOKENS_CPU)
         return max(1, math.ceil(tokens / self._block))
+
+
+def _end_with_main(watched: weakref.ref[Any]) -> None:
+    """The manager's thread would keep a process that never closed its engine from ending."""
+    main = threading.main_thread()
+    while (manager := watched()) is not None and manager.is_running():
+        if not main.is_alive():
+            manager.stop(block=False)
+            return
+        del manager
+        main.join(WATCH)
 
 
 def paged_twin(model: Any) -> Any:

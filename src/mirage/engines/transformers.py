@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from mirage.engines.hf_rows import Row
     from mirage.engines.hf_stream import Stream
 
+THINKS = (
+    "the model thinks before it answers, and choices are scored without that; turn it off with "
+    "extra_body: {chat_template_kwargs: {enable_thinking: false}}"
+)
+
 
 class TransformersEngine:
     """`args`: `device`, `dtype`, `trust_remote_code`, `attn_implementation`, `revision`, `context`
@@ -119,6 +124,8 @@ class TransformersEngine:
         how = asked(request)
         prompt = self._prompts.build(request.messages)
         room = self._loaded.context - len(prompt.ids)
+        if request.choices and prompt.opening:
+            raise EngineError("choices", THINKS, attempts=1)
         forced = [self._prompts.choice(choice) for choice in request.choices]
         needed = max(map(len, forced), default=1)
         if room < needed:
@@ -149,8 +156,15 @@ class TransformersEngine:
         return len(row.ids) + row.asked.limit <= self._stream.room
 
     async def _flow(self, row: Row) -> None:
-        assert self._stream is not None
-        written = await self._stream.answer(row.ids, row.asked.limit, sorted(row.ends))
+        """Where the stream cannot do it (a model that has no paged attention, say), batches can."""
+        assert self._stream is not None and self._batches is not None
+        try:
+            written = await self._stream.answer(row.ids, row.asked.limit, sorted(row.ends))
+        except EngineError as error:
+            if error.kind != "generation":
+                raise
+            await self._batches.answer([row])
+            return
         row.finish = "stop" if written and written[-1] in row.ends else "length"
         row.written = written[:-1] if row.finish == "stop" else written
 
