@@ -37,7 +37,12 @@ def test_it_runs_as_it_stands(ggufs: Path, tmp_path: Path, backend: str, name: s
     config.write_text(f"engine: {json.dumps(engine)}\n{text}".replace("/path/to", str(tmp_path)))
     rows = [_row(tmp_path, number) for number in range(ROWS)]
     (tmp_path / "rows.jsonl").write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
-    flags = ["--source", tmp_path / "rows.jsonl", "--sink", tmp_path / "out.jsonl"]
+    flags: list[str | Path] = [
+        "--source",
+        tmp_path / "rows.jsonl",
+        "--sink",
+        tmp_path / "out.jsonl",
+    ]
     result = mirage("run", config, *flags, "--quiet")
     assert (result.exit_code, result.stderr) == (0, ""), result.output
     written = [json.loads(line) for line in (tmp_path / "out.jsonl").open()]
