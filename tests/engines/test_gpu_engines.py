@@ -326,6 +326,18 @@ def test_a_template_in_the_configuration(opened: Opened, backend: str) -> None:
     assert found.text.startswith("0 [{{ mine }}]")
 
 
+def test_prompts_have_a_tokenizer_of_their_own(opened: Opened) -> None:
+    """A tokenizer has state, and the engine uses its own at the same time."""
+
+    async def apart(engine: GpuEngine) -> bool:
+        await engine.start()
+        mine = engine.prompts._tokens._tokenizer
+        await engine.close()
+        return mine is not loaded("sglang").tokenizer_manager.tokenizer
+
+    assert asyncio.run(apart(opened("sglang")))
+
+
 def test_many_calls_at_once(opened: Opened, backend: str) -> None:
     """Each gets its own answer."""
     found = answers(opened(backend), *(request(f"number {n}", max_tokens=99) for n in range(200)))

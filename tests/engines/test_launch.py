@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.server
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -299,7 +301,7 @@ def test_a_start_is_given_up_when_the_run_is_stopped(
 
 
 PROGRAM = """
-import asyncio, sys
+import asyncio, os, sys, time
 from pathlib import Path
 from mirage.config.models import EngineConfig
 from mirage.engines import open_engine, server
@@ -308,25 +310,42 @@ config = EngineConfig(model_path="m", launch=True, args={"replicas": 2})
 engine = open_engine(config, backend="vllm", name="engine", base=Path())
 async def main():
     await engine.start()
+    if "fork" in sys.argv and not os.fork():
+        time.sleep(60)
+        os._exit(0)
     print("up", flush=True)
     await asyncio.sleep(60)
 asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("how", "fork"),
+    [
+        (signal.SIGKILL, ""),
+        (signal.SIGKILL, "fork"),
+        (signal.SIGTERM, ""),
+        (signal.SIGINT, ""),
+    ],
+)
 def test_servers_end_with_the_process(
-    notes: Path, monkeypatch: pytest.MonkeyPatch, how: signal.Signals
+    notes: Path, monkeypatch: pytest.MonkeyPatch, how: signal.Signals, fork: str
 ) -> None:
-    """However this process ends, `kill -9` included, no server and no child of one outlives it."""
+    """However this process ends, `kill -9` included, no server and no child of one outlives it;
+    not even where a forked child of this process lives on with its files open.
+    """
     monkeypatch.setenv("STANDIN_FAMILY", "1")
-    with subprocess.Popen([sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE) as process:
+    command = [sys.executable, "-c", PROGRAM, fork]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"up\n"
         assert len(everybody(notes)) == 6
         process.send_signal(how)
         process.wait(20)
-    assert gone(notes)
+        left = not gone(notes)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # the forked child
+    assert not left
 
 
 def test_a_supervisor_that_is_killed_takes_the_server_along(opened: Opened, notes: Path) -> None:
@@ -361,18 +380,29 @@ def test_a_port_is_nobody_elses() -> None:
     port.close()
 
 
-def test_somebody_elses_server_is_not_ours(opened: Opened, notes: Path, tmp_path: Path) -> None:
-    """What answers on the port under another model's name is not taken for the server."""
-    from mirage.engines.mock import running
+class Stranger(http.server.BaseHTTPRequestHandler):
+    """A server that is healthy, asks for no key, and serves another model."""
 
-    with running() as mock:
-        number = int(mock.base_url.rpartition(":")[2].removesuffix("/v1"))
-        ours = server.Server(
-            lambda port: [], environment={}, log=tmp_path / "log", model="mirage-1", key="k"
-        )
-        ours._port.close()
-        ours._port.number = number
-        assert not ours._answers()
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{"data": [{"id": "another"}]}')
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_somebody_elses_server_is_not_ours(tmp_path: Path) -> None:
+    """What answers on the port under another model's name is not taken for the server."""
+    with http.server.HTTPServer(("127.0.0.1", 0), Stranger) as stranger:
+        threading.Thread(target=stranger.serve_forever, daemon=True).start()
+        for model, ours in (("mirage-1", False), ("another", True)):
+            log = tmp_path / "log"
+            asked = server.Server(lambda port: [], environment={}, log=log, model=model, key="k")
+            asked.close()
+            asked._port.number = stranger.server_port
+            assert asked._answers() == ours
+        stranger.shutdown()
 
 
 def test_only_servers_have_replicas_and_only_two_kinds_are_launched(tmp_path: Path) -> None:
