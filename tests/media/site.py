@@ -76,6 +76,7 @@ def serving(address: str = "127.0.0.1") -> Iterator[Site]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def do_GET(self) -> None:
             try:

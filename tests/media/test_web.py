@@ -6,12 +6,13 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from mirage.errors import MediaError
+from mirage.errors import EngineError, MediaError
 from mirage.media import locate, picture
 from mirage.media import web as module
 from mirage.media.fetch import DeadError, Limits, PassingError
@@ -119,11 +120,25 @@ def test_passing_faults_are_tried_again(site: Site, web: Web) -> None:
 def test_retry_after(site: Site, web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     """Retry-After is waited out, unless it is longer than anybody would wait."""
     waited: list[float] = []
-    monkeypatch.setattr("mirage.media.web.time.sleep", waited.append)
+    monkeypatch.setattr(module, "wait", lambda seconds, ask_leave: waited.append(seconds))
     refusal(web, site.set("/a", b"", 429, Retry_After="7"))
     assert waited == [7.0, 7.0]
     refusal(web, site.set("/b", b"", 429, Retry_After="86400"))
     assert (waited, site.asked["/b"]) == ([7.0, 7.0], 1)
+
+
+def test_nobody_waits_for_a_run_that_is_stopped(site: Site, web: Web) -> None:
+    """A pause ends as soon as there is no point in trying again."""
+
+    def ask_leave() -> None:
+        raise EngineError("halted", "stopped")
+
+    url = site.set("/a", b"", 503, Retry_After="50")
+    began = time.perf_counter()
+    with pytest.raises(EngineError):
+        web.fetch(url, ask_leave)
+    assert time.perf_counter() - began < 5
+    assert site.asked["/a"] == 1
 
 
 def test_other_refusals_are_not_tried_again(site: Site, web: Web) -> None:

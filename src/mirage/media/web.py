@@ -10,7 +10,7 @@ import hashlib
 import os
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -28,6 +28,7 @@ Dead = Literal["fail", "drop", "none"]
 
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 60.0
+LOOK = 0.25
 TAG = ".dead"
 
 
@@ -61,9 +62,10 @@ class Web:
         name = hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()
         return f"{self.cache}/{name[:3]}/{name}"
 
-    def fetch(self, url: str) -> None:
+    def fetch(self, url: str, ask_leave: Callable[[], None] = lambda: None) -> None:
         """See to it that the image is here. Raises MediaError: those of `Fetcher.get` and `guard`,
-        DeadError also where that is known from before.
+        DeadError also where that is known from before. `ask_leave` raises where trying again has
+        no point any more.
         """
         path = self.place(url)
         if filled(path):
@@ -72,14 +74,14 @@ class Web:
         if mark.exists():
             raise DeadError("dead", f"{known(mark)}; remembered in {mark}")
         try:
-            data = self._patiently(url)
+            data = self._patiently(url, ask_leave)
         except DeadError as dead:
             note = {"url": url, "said": dead.message, "time": round(time.time())}
-            atomic.write_bytes(mark, orjson.dumps(note, default=repr))
+            keep(mark, orjson.dumps(note, default=repr))
             raise
-        atomic.write_bytes(Path(path), data)
+        keep(Path(path), data)
 
-    def _patiently(self, url: str) -> bytes:
+    def _patiently(self, url: str, ask_leave: Callable[[], None]) -> bytes:
         """The bytes of a whole image; what may pass is tried again, after a pause."""
         for attempt in range(self.limits.retries + 1):
             try:
@@ -89,7 +91,7 @@ class Web:
             pause = last.retry_after or FIRST_PAUSE * 2**attempt * random.uniform(1, 2)
             if attempt == self.limits.retries or pause > LONGEST_PAUSE:
                 break
-            time.sleep(pause)
+            wait(pause, ask_leave)
         last.attempts = attempt + 1
         raise last
 
@@ -102,6 +104,27 @@ class Web:
                 raise PassingError(wrong.kind, wrong.message) from None
             raise
         return data
+
+
+def keep(target: Path, data: bytes) -> None:
+    """Put a file in its place, whole. That it is there may be lost with the power, half of it may
+    not stay: the file is synced, the folder is not.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = atomic.beside(target)
+    try:
+        temporary.write_bytes(data)
+        atomic.sync(temporary)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def wait(seconds: float, ask_leave: Callable[[], None]) -> None:
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        ask_leave()
+        time.sleep(min(left, LOOK))
 
 
 def host(url: str) -> str:

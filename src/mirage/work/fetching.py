@@ -73,7 +73,7 @@ class Fetching:
             async with turn:
                 ask_leave()
                 loop = asyncio.get_running_loop()
-                await loop.run_in_executor(self._threads, self.web.fetch, url)
+                await loop.run_in_executor(self._threads, self.web.fetch, url, ask_leave)
         except OSError as exc:
             raise RunError(f"{self.web.cache} cannot be written to: {exc}") from exc
         finally:
