@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from mirage.config import Loaded
+from mirage.config import IN_FLIGHT, Loaded
 from mirage.config.models import EngineConfig, SinkConfig
 from mirage.engines import open_engine
 from mirage.errors import ConfigError, MirageError, Mistake, RunError
@@ -216,7 +216,8 @@ def shared(config: EngineConfig, rank: Rank) -> EngineConfig:
     """A rank's share of what a configuration allows an engine's endpoints."""
     if rank.count == 1 or not config.base_url:
         return config
-    limits = {"max_in_flight": config.max_in_flight, "rpm": config.rpm, "tpm": config.tpm}
+    in_flight = config.max_in_flight or IN_FLIGHT
+    limits = {"max_in_flight": in_flight, "rpm": config.rpm, "tpm": config.tpm}
     known = {name: rank.share(limit) for name, limit in limits.items() if limit is not None}
     return config.model_copy(update=known)
 

@@ -27,27 +27,20 @@ from mirage.engines import describe
 from mirage.errors import RunError, StoppedError
 from mirage.job import Job
 from mirage.journal import Carried
-from mirage.pipeline import Pipeline, too_many, totals
+from mirage.pipeline import Pipeline, totals
 from mirage.report import Counts, Progress, Usage
+from mirage.scale.roll_call import DONE, INTERRUPTED, STOPPED, RollCall, wait_for_owner
 from mirage.sources import open_source
 from mirage.steps.workers import Workers
-from mirage.work.folder import RunFolder
 from mirage.work.journey import Crew
-from mirage.work.lock import Lock, is_owned
+from mirage.work.lock import Lock
 from mirage.work.owed import Wanted
 from mirage.work.rank import ALONE, Rank
 
 SAVE_SECONDS = 1.0
-LOOK_SECONDS = 0.05
-OWNER_SECONDS = 300.0
-LAST_WORDS_SECONDS = 5.0
-OWNER_ENDED = "rank 0 has ended"
 COLLECT_AFTER = 50_000
 FINISHING = "finishing the calls under way (Ctrl-C again: stop now)"
 T = TypeVar("T")
-
-DONE, STOPPED, INTERRUPTED = "done", "stopped", "interrupted"
-ENDED = (DONE, STOPPED, INTERRUPTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,18 +113,6 @@ def execute(
         raise RunError(f"the run in {folder.root} cannot go on: {exc}") from exc
 
 
-def wait_for_owner(folder: RunFolder, rank: Rank) -> None:
-    """Until rank 0 of the same launch has found that the run can begin."""
-    deadline = time.monotonic() + OWNER_SECONDS
-    while not folder.has_begun(rank.launch):
-        if time.monotonic() > deadline:
-            raise RunError(
-                f"rank 0 has not begun the run in {folder.root} for {OWNER_SECONDS:.0f} s: "
-                "has it failed, or is that folder not the same for all ranks?"
-            )
-        time.sleep(LOOK_SECONDS)
-
-
 def run_loop(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run a coroutine on uvloop where there is one; in a thread where a loop runs already."""
     try:
@@ -173,12 +154,14 @@ class Session:
     wanted: Wanted | None = None
     rank: Rank = ALONE
     interrupted: bool = False
-    mine: Progress = field(default_factory=Progress)
+    ranks: RollCall = field(init=False)
+
+    def __post_init__(self) -> None:
+        limit = self.job.plan.max_failures
+        self.ranks = RollCall(self.job.folder, self.rank, self.progress, limit)
 
     async def run(self) -> Summary:
         began = time.monotonic()
-        if self.rank.count == 1:
-            self.mine = self.progress
         workers = Workers(self.job.loaded.folder.resolve())
         carried = Carried(path) if (path := self.job.folder.carried).exists() else None
         folder = self.job.folder
@@ -186,7 +169,7 @@ class Session:
             plan=self.job.plan,
             engines=self.job.engines,
             workers=workers,
-            progress=self.mine,
+            progress=self.ranks.mine,
             carried=carried,
             probes=folder.probes(),
             remember=folder.set_probes,
@@ -209,28 +192,13 @@ class Session:
                 await engine.close()
         if self.interrupted:
             state, reason = INTERRUPTED, "interrupted"
-        await self._end(state, reason)
+        await self.ranks.end(state, reason)
         summary = self._summary(
             state, reason, time.monotonic() - began, [*crew.warnings, *pipeline.warnings]
         )
         if state == DONE and self.rank.owns:
             write_manifest(self.job, summary)
         return summary
-
-    async def _end(self, state: str, reason: str) -> None:
-        """Save the last word; the owner waits for that of the others."""
-        root = self.job.folder.root
-        self.mine.trouble = reason
-        if self.rank.owns and self.rank.count > 1:
-            self.job.folder.dismiss(self.rank.launch)
-            deadline = time.monotonic() + LAST_WORDS_SECONDS
-            while any(each.phase not in ENDED for each in self._others()):
-                if time.monotonic() > deadline:
-                    break
-                await asyncio.sleep(LOOK_SECONDS)
-            self._gather()
-        self.mine.phase = self.progress.phase = state
-        (self.progress if self.rank.owns else self.mine).save(root, self.rank.number)
 
     def _summary(self, state: str, reason: str, seconds: float, warnings: list[str]) -> Summary:
         counts, total = self.progress.counts, self.progress.usage
@@ -249,40 +217,14 @@ class Session:
             rank=self.rank.number,
         )
 
-    # -- what others see, and what this one sees of the other ranks ------------------------------
-
     async def _watch(self, pipeline: Pipeline) -> None:
         """Keep `progress.json` fresh for `mirage status`, and an eye on the other ranks."""
-        folder = self.job.folder
         while True:
             windows = [getattr(engine.window, "size", 0) for engine in self.job.engines.values()]
-            self.mine.window = sum(windows)
-            if self.rank.owns:
-                self._gather()
-                self._judge(pipeline)
-            elif not (folder.admits(self.rank.launch) and is_owned(folder.root)):
-                pipeline.stop(OWNER_ENDED)
-            with contextlib.suppress(OSError):  # whoever writes what counts will say so
-                (self.progress if self.rank.owns else self.mine).save(folder.root, self.rank.number)
+            self.ranks.mine.window = sum(windows)
+            if reason := self.ranks.look():
+                pipeline.stop(reason)
             await asyncio.sleep(SAVE_SECONDS)
-
-    def _others(self) -> list[Progress]:
-        return [Progress.load(self.job.folder.root, n) for n in range(1, self.rank.count)]
-
-    def _gather(self) -> None:
-        if self.rank.count > 1:
-            self.progress.phase = self.mine.phase
-            self.progress.sum_up(self.mine, self._others())
-
-    def _judge(self, pipeline: Pipeline) -> None:
-        """Stop them all where one has stopped, or where they have too many failures together."""
-        for number, other in enumerate(self._others(), 1):
-            if other.phase == STOPPED:
-                pipeline.stop(f"rank {number}: {other.trouble}")
-        if self.rank.count > 1 and (
-            reason := too_many(self.progress.counts, self.job.plan.max_failures)
-        ):
-            pipeline.stop(reason)
 
     @contextlib.contextmanager
     def _signals(self, pipeline: Pipeline) -> Iterator[None]:
@@ -293,7 +235,7 @@ class Session:
             if self.interrupted and task is not None:
                 task.cancel()
             self.interrupted = True
-            self.progress.phase = self.mine.phase = FINISHING
+            self.progress.phase = self.ranks.mine.phase = FINISHING
             pipeline.stop("interrupted")
 
         if threading.current_thread() is not threading.main_thread():

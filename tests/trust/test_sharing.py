@@ -17,6 +17,7 @@ import pytest
 from mirage import api, session
 from mirage.engines.mock import Behaviour, MockServer, running
 from mirage.errors import ConfigError, LockedError, RunError
+from mirage.scale import roll_call
 from mirage.work.lock import Lock
 from mirage.work.rank import Rank
 
@@ -181,7 +182,7 @@ def test_failures_of_all_workers_count_together(tmp_path: Path, server: MockServ
 
 def test_a_rank_without_an_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It waits, and not for ever; a launch of another name does not let it in."""
-    monkeypatch.setattr(session, "OWNER_SECONDS", 0.2)
+    monkeypatch.setattr(roll_call, "OWNER_SECONDS", 0.2)
     trial = Trial(tmp_path, questions(3))
     job = trial.job()
     job.folder.root.mkdir()

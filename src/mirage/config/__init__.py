@@ -5,12 +5,13 @@
 and what this version does not serve, `schema` turns an `output_schema` into a JSON Schema.
 """
 
-from mirage.config.engines import SERVED, backend_of, engine_flag, unserved
+from mirage.config.engines import IN_FLIGHT, SERVED, backend_of, engine_flag, unserved
 from mirage.config.load import Loaded, load_config, parse_config
 from mirage.config.models import Config, json_schema
 from mirage.config.schema import SchemaMistake, answer_schema, keys, many
 
 __all__ = [
+    "IN_FLIGHT",
     "SERVED",
     "Config",
     "Loaded",

@@ -12,7 +12,11 @@ from mirage.names import Path, suggest
 BACKENDS: tuple[str, ...] = get_args(get_args(EngineConfig.model_fields["backend"].annotation)[0])
 SERVED = ("openai", "sglang", "vllm", "transformers", "llamacpp", "fake")
 """The backends that `mirage.engines` opens."""
+IN_FLIGHT = 64
+"""How many calls are under way at an endpoint where `max_in_flight` is not given."""
 LATER = "is not in this version"
+DEMO = "demo"
+"""The model that ships with the package, by its name."""
 
 _URL = re.compile(r"https?://", re.IGNORECASE)
 _MODEL_AT = re.compile(r"(?:[^:]*@)?https?://", re.IGNORECASE)
@@ -26,7 +30,7 @@ def backend_of(engine: EngineConfig) -> str:
     if engine.base_url:
         return "openai"
     model = engine.model_path or ""
-    return "llamacpp" if model == "demo" or model.lower().endswith(".gguf") else "sglang"
+    return "llamacpp" if model == DEMO or model.lower().endswith(".gguf") else "sglang"
 
 
 def engine_flag(text: str) -> dict[str, Any]:

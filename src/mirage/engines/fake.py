@@ -15,12 +15,12 @@ from typing import Any
 
 import orjson
 
+from mirage.config import IN_FLIGHT
 from mirage.config.models import EngineConfig
 from mirage.engines.window import AdaptiveWindow
 from mirage.errors import ConfigError, EngineError, Mistake
 from mirage.record import Abilities, Completion, Message, Request, Window
 
-CAPACITY = 64
 ARGS = frozenset({"latency", "echo", "reply", "fail"})
 DEEPEST = 12
 
@@ -43,7 +43,7 @@ class FakeEngine:
                 [Mistake(f"{name}.args.{key}", "must be a number, 0 or more") for key in wrong]
             )
         self._args = config.args
-        self.capacity = config.max_in_flight or CAPACITY
+        self.capacity = config.max_in_flight or IN_FLIGHT
         self._window = AdaptiveWindow(self.capacity, rpm=config.rpm, tpm=config.tpm)
         self.window: Window = self._window
         self.abilities = Abilities(images=True, schema=True, choices=True)

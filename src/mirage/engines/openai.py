@@ -16,6 +16,7 @@ from urllib.parse import urlencode, urlsplit
 
 import orjson
 
+from mirage.config import IN_FLIGHT
 from mirage.config.models import EngineConfig
 from mirage.engines import chat
 from mirage.engines.chat import read_completion
@@ -27,7 +28,6 @@ from mirage.engines.window import AdaptiveWindow
 from mirage.errors import AuthenticationError, ConfigError, EngineError, Mistake
 from mirage.record import Abilities, Completion, Message, Request, Window
 
-CAPACITY = 64
 LIMITS = frozenset(f.name for f in fields(Abilities)) - {"media_types"}
 ARGS = LIMITS | {"proxy", "outage"}
 PROBES = 2
@@ -55,7 +55,7 @@ class OpenAIEngine:
         urls = _checked(config, name)
         self._secrets = Secrets()
         self._client: HttpClient | None = None
-        self.capacity = config.max_in_flight or CAPACITY
+        self.capacity = config.max_in_flight or IN_FLIGHT
         kind = SharedWindow if len(urls) > 1 else AdaptiveWindow
         self._window = kind(self.capacity, rpm=config.rpm, tpm=config.tpm)
         self.window: Window = self._window
