@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -46,7 +47,7 @@ def kinds(records: Iterable[Record]) -> list[str]:
     return [record.fault.kind if record.fault else "" for record in records]
 
 
-@pytest.mark.parametrize("name", ["a.tar", "a.tar.gz", "a.tgz"])
+@pytest.mark.parametrize("name", ["a.tar", "a.tar.gz", "a.tgz", "a.tar.zst"])
 def test_samples(tmp_path: Path, name: str) -> None:
     """A sample has its key and a value for each member: JSON parsed, texts as text, the rest as
     bytes.
@@ -60,7 +61,9 @@ def test_samples(tmp_path: Path, name: str) -> None:
         ("./in/8.meta.json", b"[]"),
     ]
     data = tar(files)
-    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+    if name != "a.tar":
+        data = zstandard.compress(data) if name.endswith("zst") else gzip.compress(data)
+    (tmp_path / name).write_bytes(data)
     seven = {"__key__": "in/7", "json": {"a": [1, None]}, "txt": "text é\n", "cls": "3"}
     assert rows(tmp_path, name) == [
         {**seven, "seg.png": b"\x89PNG"},

@@ -32,7 +32,7 @@ COMPRESSED = frozenset({".gz", ".zst"})
 METADATA = frozenset({"metadata.jsonl", "metadata.csv", "metadata.parquet"})
 FORMATS = (
     "jsonl (.jsonl, .ndjson), json (.json: an array of objects), csv, tsv, each also .gz and .zst; "
-    "parquet (.parquet, .pq); imagefolder; webdataset (.tar, .tar.gz, .tgz); hf (a folder of "
+    "parquet (.parquet, .pq); imagefolder; webdataset (.tar, .tar.gz, .tar.zst); hf (a folder of "
     "save_to_disk, .arrow, or hf://owner/name)"
 )
 
