@@ -106,7 +106,8 @@ class Outputs:
         name, spec = self._engine(number, output)
         if spec is None or len(turns) < len(texts):
             return None
-        if not spec.sees and {*images, *mentioned} & {*self.declared.images}:
+        blind = not spec.sees or spec.config.args.get("images") is False
+        if blind and {*images, *mentioned} & {*self.declared.images}:
             message = f"it sends images, and {spec.identity} takes none; `images: []` sends none"
             self.declared.wrong(path, message)
         schema = self.declared.schemas.get(output.name) if output.choices is None else None
