@@ -107,7 +107,7 @@ def whole(target: Path) -> dict[str, bytes]:
     return {str(file.relative_to(target.parent)): file.read_bytes() for file in files}
 
 
-@pytest.mark.parametrize(("sink", "stride"), [("out.jsonl", 1), ("out.parquet", 2), ("hf", 2)])
+@pytest.mark.parametrize(("sink", "stride"), [("out.jsonl", 2), ("out.parquet", 3), ("hf", 3)])
 def test_before_every_change_of_a_file(tmp_path: Path, sink: str, stride: int) -> None:
     """Killed before its first change to the file system, then before its second, and so on, a run
     comes to its end; a reader sees the old dataset, or the new one.
