@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from mirage.engines.window import AdaptiveWindow
 from mirage.errors import EngineError
-from mirage.record import Abilities, Completion, Request, Window
+from mirage.record import Abilities, Completion, Part, Request, Window
 
 
 class Scripted:
@@ -46,3 +47,18 @@ class Scripted:
 
     async def close(self) -> None:
         """Nothing to release."""
+
+
+class Seeing(Scripted):
+    """Remembers the digests of the pictures of each request."""
+
+    def __init__(self, **abilities: Any) -> None:
+        super().__init__()
+        self.abilities = Abilities(images=True, schema=True, **abilities)
+        self.saw: list[list[str]] = []
+        self.parts: list[list[Part]] = []
+
+    async def complete(self, request: Request) -> Completion:
+        self.parts.append([part for message in request.messages for part in message.parts])
+        self.saw.append([p.digest for m in request.messages for p in m.pictures])
+        return await super().complete(request)

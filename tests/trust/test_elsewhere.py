@@ -16,31 +16,16 @@ import pyarrow.parquet as pq
 import pytest
 from media.site import Site, serving
 
-from mirage.engines.mock import Behaviour, running
 from mirage.errors import ConfigError, RunError
 from mirage.media import web
-from mirage.record import Abilities, Completion, Request
 
-from .engine import Scripted
+from .engine import Scripted, Seeing
 from .test_images import DIGESTS, PICTURES, ROW
 from .trial import Trial
 
 IMAGE = {"name": "image", "key": "image", "type": "image"}
 INPUTS = [{"name": "q", "key": "q"}, IMAGE]
 COUNT = len(PICTURES)
-
-
-class Seeing(Scripted):
-    """Remembers the digests of the pictures of each request."""
-
-    def __init__(self, **abilities: Any) -> None:
-        super().__init__()
-        self.abilities = Abilities(images=True, schema=True, **abilities)
-        self.saw: list[list[str]] = []
-
-    async def complete(self, request: Request) -> Completion:
-        self.saw.append([p.digest for m in request.messages for p in m.pictures])
-        return await super().complete(request)
 
 
 @pytest.fixture
@@ -278,92 +263,3 @@ def test_webdataset(tmp_path: Path, suffix: str) -> None:
     assert pq.read_table(trial.target).column("q").to_pylist() == [f"row {n}" for n in order]
     assert embedded(trial) == [DIGESTS[n] for n in order]
     assert len(engine.saw) == COUNT
-
-
-# -- how many images -------------------------------------------------------------------------------
-
-
-def test_more_images_than_the_engine_takes(tmp_path: Path) -> None:
-    """A request with more images than the engine takes is a failed record, and is not sent."""
-    trial = trial_of(tmp_path, engine := Seeing(max_images=2))
-    for number in range(3):
-        (tmp_path / f"{number}.png").write_bytes(PICTURES[number])
-    trial.set(inputs=[INPUTS[0], {**IMAGE, "image_base_path": str(tmp_path)}])
-    names = [f"{number}.png" for number in range(3)]
-    trial.write([{"q": "a", "image": names}, {"q": "b", "image": names[:2]}])
-    assert trial.run().counts.failed == 1
-    (failed,) = trial.failures()
-    assert (failed["boundary"], failed["kind"], failed["step"]) == ("media", "too_many", "answer")
-    assert engine.saw == [DIGESTS[:2]]
-
-
-@pytest.mark.parametrize("image", [None, [], [None]])
-def test_fewer_images_than_the_configuration_says(tmp_path: Path, image: Any) -> None:
-    """A required image that is not there fails its record; an optional one is not counted."""
-    trial = trial_of(tmp_path, engine := Seeing())
-    trial.write([{"q": "a", "image": image}])
-    assert trial.run().counts.failed == 1
-    assert trial.failures()[0]["boundary"] == "media"
-    assert not engine.saw
-    trial.set(inputs=[INPUTS[0], {**IMAGE, "required": False}])
-    trial.run()
-    assert engine.saw == ([] if image == [None] else [[]])
-
-
-def test_a_prompt_that_leaves_an_image_out(tmp_path: Path) -> None:
-    """An image that a prompt mentions only under a condition is missed where that does not hold."""
-    (tmp_path / "a.png").write_bytes(PICTURES[0])
-    prompt = "{q} {% if q == 'with' %}{image}{% endif %}"
-    output: dict[str, Any] = {"name": "answer", "prompt": prompt}
-    trial = trial_of(tmp_path, engine := Seeing())
-    trial.set(inputs=[INPUTS[0], {**IMAGE, "image_base_path": str(tmp_path)}], outputs=[output])
-    trial.write([{"q": "with", "image": "a.png"}, {"q": "without", "image": "a.png"}])
-    trial.run()
-    assert [failed["kind"] for failed in trial.failures()] == ["left_out"]
-    assert engine.saw == [[DIGESTS[0]]]
-    trial.set(outputs=[{**output, "images": []}])
-    assert trial.run().exit_code == 0
-    assert engine.saw == [[DIGESTS[0]], []]
-
-
-def test_some_of_a_list(tmp_path: Path) -> None:
-    """Of a list, a prompt may choose."""
-    for number in range(3):
-        (tmp_path / f"{number}.png").write_bytes(PICTURES[number])
-    trial = trial_of(tmp_path, engine := Seeing())
-    base = {**IMAGE, "image_base_path": str(tmp_path)}
-    output = {"name": "answer", "prompt": "{image[2]} before {image[0]}: {q}"}
-    trial.set(inputs=[INPUTS[0], base], outputs=[output])
-    trial.write([{"q": "a", "image": [f"{number}.png" for number in range(3)]}])
-    assert trial.run().exit_code == 0
-    assert engine.saw == [[DIGESTS[2], DIGESTS[0]]]
-
-
-def test_a_model_that_takes_no_images(tmp_path: Path) -> None:
-    """A model that turns out to take no images ends the run before the first record."""
-    engine = Seeing()
-    engine.abilities = Abilities(images=False)
-    trial = trial_of(tmp_path, engine)
-    (tmp_path / "a.png").write_bytes(PICTURES[0])
-    trial.write([{"q": "a", "image": str(tmp_path / "a.png")}])
-    with pytest.raises(RunError, match="takes none"):
-        trial.run()
-    assert not engine.saw
-
-
-def test_what_an_endpoint_is_said_to_take(tmp_path: Path) -> None:
-    """`args` of an endpoint bound the images of a request; one that takes none is never asked."""
-    names = [str(tmp_path / f"{number}.png") for number in range(3)]
-    for name, data in zip(names, PICTURES, strict=False):
-        Path(name).write_bytes(data)
-    with running(Behaviour()) as server:
-        trial = Trial(tmp_path, via=server.base_url, inputs=INPUTS, output_schema=ROW)
-        trial.write([{"q": "a", "image": names}, {"q": "b", "image": names[:2]}])
-        trial.set(engine={"args": {"max_images": 2}})
-        assert trial.run().counts.failed == 1
-        assert trial.failures()[0]["kind"] == "too_many"
-        asked = server.stats.calls
-        trial.set(engine={"args": {"images": False}}, run={"dir": str(tmp_path / "other")})
-        with pytest.raises(ConfigError, match="takes none"):
-            trial.run()
-        assert (asked, server.stats.calls) == (1, 1)
