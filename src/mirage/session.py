@@ -38,6 +38,7 @@ from mirage.work.owed import Wanted
 from mirage.work.rank import ALONE, Rank
 
 SAVE_SECONDS = 1.0
+WAITING = "waiting: "
 COLLECT_AFTER = 50_000
 FINISHING = "finishing the calls under way (Ctrl-C again: stop now)"
 T = TypeVar("T")
@@ -222,9 +223,20 @@ class Session:
         while True:
             windows = [getattr(engine.window, "size", 0) for engine in self.job.engines.values()]
             self.ranks.mine.window = sum(windows)
+            self._say_why_it_waits()
             if reason := self.ranks.look():
                 pipeline.stop(reason)
             await asyncio.sleep(SAVE_SECONDS)
+
+    def _say_why_it_waits(self) -> None:
+        """The phase tells of an engine whose endpoints are all gone, for as long as they are."""
+        running = "running"
+        waits = next(filter(None, (getattr(e, "waits", "") for e in self.job.engines.values())), "")
+        for progress in (self.progress, self.ranks.mine):
+            if waits and progress.phase == running:
+                progress.phase = f"{WAITING}{waits}"
+            elif not waits and progress.phase.startswith(WAITING):
+                progress.phase = running
 
     @contextlib.contextmanager
     def _signals(self, pipeline: Pipeline) -> Iterator[None]:

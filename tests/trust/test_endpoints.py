@@ -99,8 +99,10 @@ def test_a_single_server_is_killed_and_comes_back(tmp_path: Path) -> None:
         wait_for_some(trial)
         doomed.send_signal(signal.SIGKILL)
         doomed.wait()
-        time.sleep(1)
+        time.sleep(2)
         assert process.poll() is None
+        shown = json.loads((trial.run_dir / "progress.json").read_bytes())
+        assert shown["phase"].startswith("waiting: no endpoint answers (")
         with serving("--latency", "0.001", port=int(address.split(":")[2].split("/")[0])):
             assert process.wait(60) == 0
     assert len(trial.output()) == 400 and trial.failures() == []

@@ -103,6 +103,11 @@ class Endpoints:
         return self._out_since is not None
 
     @property
+    def trouble(self) -> str:
+        """What is wrong while all are down; empty otherwise."""
+        return f"no endpoint answers ({self._last})" if self.out else ""
+
+    @property
     def size(self) -> int:
         """How many calls may be under way at once, as things are."""
         return min(int(self.window.limit), sum(e.window.size for e in self.every if e.up))

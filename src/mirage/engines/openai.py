@@ -88,6 +88,11 @@ class OpenAIEngine:
         call = partial(self._call, body, read)
         return await persist(call, self.endpoints, self._config.retries, self._secrets)
 
+    @property
+    def waits(self) -> str:
+        """Why no call is made at present; empty where calls are made."""
+        return self.endpoints.trouble
+
     def halt(self) -> None:
         """Turn back the calls that wait for an endpoint."""
         self.endpoints.halt()
