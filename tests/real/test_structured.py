@@ -56,7 +56,7 @@ def test_rows_of_all_kinds_share_a_batch(opened: Opened) -> None:
         request("b", schema=FIVE, max_tokens=400, temperature=1.0, draw="1"),
         request("c", max_tokens=10, temperature=1.0, draw="2", ignore_eos=True),
     ]
-    engine = opened(args={"num_blocks": 1, "batch": 8})
+    engine = opened(args={"continuous": False, "batch": 8})
     first, second, third = answers(engine, *asked)
     jsonschema.validate(orjson.loads(first.text), COLOUR)
     jsonschema.validate(orjson.loads(second.text), FIVE)

@@ -19,6 +19,7 @@ from mirage.engines.hf_rows import Chooser, Ender, Row
 from mirage.errors import EngineError, boundary
 
 LINGER = 0.005
+CLOSED = "the engine was closed"
 PER_TOKEN = frozenset({"token_type_ids", "mm_token_type_ids"})
 NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
@@ -33,6 +34,7 @@ class Batches:
         self._model, self._pad = model, pad
         self.most = most
         self.coming = 0
+        self._closed = False
         self._waiting: list[tuple[Row, asyncio.Future[None]]] = []
         self._running: list[Row] = []
         self._pump: asyncio.Task[None] | None = None
@@ -40,6 +42,8 @@ class Batches:
 
     async def answer(self, rows: Sequence[Row]) -> None:
         """Returns when all rows are done; raises the EngineError of the first that failed."""
+        if self._closed:
+            raise EngineError("closed", CLOSED, attempts=1)
         loop = asyncio.get_running_loop()
         futures = [loop.create_future() for _ in rows]
         self._waiting += zip(rows, futures, strict=True)
@@ -58,6 +62,7 @@ class Batches:
 
     async def close(self) -> None:
         """End the batch under way at its next token, then the thread."""
+        self._closed = True
         for row in [*self._running, *(row for row, _ in self._waiting)]:
             row.unwanted = True
         if self._pump is not None:
@@ -76,7 +81,7 @@ class Batches:
             for row, future in batch:
                 if not future.done():
                     if row.unwanted and row.fault is None:
-                        row.fault = EngineError("closed", "the engine was closed", attempts=1)
+                        row.fault = EngineError("closed", CLOSED, attempts=1)
                     future.set_result(None)
         self._running = []
 

@@ -31,6 +31,7 @@ ARGS: Mapping[str, type] = {
     "revision": str,
     "batch": int,
     "context": int,
+    "continuous": bool,
     "num_blocks": int,
     "max_batch_tokens": int,
 }

@@ -65,6 +65,8 @@ def _load(given: Settings, common: Mapping[str, Any]) -> Loaded:
     tokenizer = (
         processor.tokenizer if processor else AutoTokenizer.from_pretrained(given.model, **common)
     )
+    if not tokenizer.is_fast:
+        raise ValueError("it has no fast tokenizer, which schemas need")
     ends = _ends(model, tokenizer)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else max(ends, default=0)
     model.generation_config = GenerationConfig(

@@ -11,6 +11,7 @@ import asyncio
 import gc
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +38,8 @@ THINKS = (
 
 class TransformersEngine:
     """`args`: `device`, `dtype`, `trust_remote_code`, `attn_implementation`, `revision`, `context`
-    (the most tokens of prompt and answer), `batch` (sequences generated together), and for
-    continuous batching `num_blocks` and `max_batch_tokens`.
+    (the most tokens of prompt and answer), `batch` (sequences generated together), `continuous`
+    (false: batches for all), and for continuous batching `num_blocks` and `max_batch_tokens`.
     """
 
     def __init__(self, config: EngineConfig, *, name: str, base: Path) -> None:
@@ -50,6 +51,7 @@ class TransformersEngine:
         self.abilities = Abilities(images=self._given.sees, schema=True, choices=True)
         self.details: dict[str, Any] = {"model": Path(self._given.model).name}
         self._preparing = ThreadPoolExecutor(1, thread_name_prefix="prompts")
+        self._closed = False
         self._stream: Stream | None = None
         self._batches: Batches | None = None
 
@@ -60,33 +62,35 @@ class TransformersEngine:
 
     async def complete(self, request: Request) -> Completion:
         began = time.perf_counter()
-        assert self._batches is not None, "start() comes first"
-        loop = asyncio.get_running_loop()
-        self._batches.coming += 1
+        batches = self._batches
+        assert batches is not None, "start() comes first"
+        loop, speaker = asyncio.get_running_loop(), self._loaded.tokenizer
+        batches.coming += 1
         try:
             prompt, rows = await loop.run_in_executor(self._preparing, self._prepare, request)
         finally:
-            self._batches.coming -= 1
+            batches.coming -= 1
         if self._streams(rows):
             await self._flow(rows[0])
         else:
-            await self._batches.answer(rows)
+            await batches.answer(rows)
         if request.choices:
-            completion = self._chosen(request, rows, began)
+            completion = _chosen(request, rows, began)
         else:
-            completion = self._spoken(prompt, rows[0], began)
+            completion = _said(speaker, prompt, rows[0], began)
         self._window.answered(completion.prompt_tokens + completion.completion_tokens)
         return completion
 
     async def close(self) -> None:
         """End what is under way, at the next token, and give the memory back."""
+        self._closed = True
         if self._stream is not None:
             await self._stream.close()
         if self._batches is not None:
             await self._batches.close()
-        await asyncio.to_thread(self._preparing.shutdown, cancel_futures=True)
-        started, self._stream, self._batches = self._batches is not None, None, None
-        if started:
+        await asyncio.to_thread(self._preparing.shutdown)
+        loaded, self._stream, self._batches = self._batches is not None, None, None
+        if loaded:
             self._forget()
 
     def _load(self) -> None:
@@ -110,7 +114,7 @@ class TransformersEngine:
             tokenizer, self._loaded.vocabulary, tokenizer.eos_token_id
         )
         self._batches = Batches(model, self._loaded.pad, given.batch)
-        if self._loaded.processor is None:
+        if self._loaded.processor is None and given.args.get("continuous", True):
             self._stream = Stream(self._loaded, given)
         sees = self._loaded.processor is not None
         self.abilities = Abilities(images=sees, schema=True, choices=True)
@@ -121,6 +125,8 @@ class TransformersEngine:
     def _prepare(self, request: Request) -> tuple[Prompt, list[Row]]:
         from mirage.engines.hf_rows import Row
 
+        if self._closed:
+            raise EngineError("closed", "the engine was closed", attempts=1)
         how = asked(request)
         prompt = self._prompts.build(request.messages)
         room = self._loaded.context - len(prompt.ids)
@@ -157,33 +163,17 @@ class TransformersEngine:
 
     async def _flow(self, row: Row) -> None:
         """Where the stream cannot do it (a model that has no paged attention, say), batches can."""
-        assert self._stream is not None and self._batches is not None
+        stream, batches = self._stream, self._batches
+        assert stream is not None and batches is not None
         try:
-            written = await self._stream.answer(row.ids, row.asked.limit, sorted(row.ends))
+            written = await stream.answer(row.ids, row.asked.limit, sorted(row.ends))
         except EngineError as error:
             if error.kind != "generation":
                 raise
-            await self._batches.answer([row])
+            await batches.answer([row])
             return
         row.finish = "stop" if written and written[-1] in row.ends else "length"
         row.written = written[:-1] if row.finish == "stop" else written
-
-    def _spoken(self, prompt: Prompt, row: Row, began: float) -> Completion:
-        said = self._loaded.tokenizer.decode(row.written, skip_special_tokens=True)
-        text = spoken(prompt.opening + said)
-        seconds = time.perf_counter() - began
-        return Completion(text, row.finish, len(row.ids), len(row.written), seconds)
-
-    def _chosen(self, request: Request, rows: list[Row], began: float) -> Completion:
-        logprobs = tuple(row.logprob for row in rows)
-        best = max(range(len(rows)), key=logprobs.__getitem__)
-        return Completion(
-            text=request.choices[best],
-            prompt_tokens=len(rows[0].ids),
-            completion_tokens=sum(len(row.forced) for row in rows),
-            seconds=time.perf_counter() - began,
-            logprobs=logprobs,
-        )
 
     def _forget(self) -> None:
         import torch
@@ -196,6 +186,22 @@ class TransformersEngine:
 
 def _within(how: Asked, room: int) -> Asked:
     """An answer has at most the room that the prompt leaves."""
-    from dataclasses import replace
-
     return replace(how, limit=min(how.limit, room))
+
+
+def _said(speaker: Any, prompt: Prompt, row: Row, began: float) -> Completion:
+    text = spoken(prompt.opening + speaker.decode(row.written, skip_special_tokens=True))
+    seconds = time.perf_counter() - began
+    return Completion(text, row.finish, len(row.ids), len(row.written), seconds)
+
+
+def _chosen(request: Request, rows: list[Row], began: float) -> Completion:
+    logprobs = tuple(row.logprob for row in rows)
+    best = max(range(len(rows)), key=logprobs.__getitem__)
+    return Completion(
+        text=request.choices[best],
+        prompt_tokens=len(rows[0].ids),
+        completion_tokens=sum(len(row.forced) for row in rows),
+        seconds=time.perf_counter() - began,
+        logprobs=logprobs,
+    )
