@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from mirage.config.models import EngineConfig
-from mirage.engines import describe, identity, llamacpp, open_engine
+from mirage.engines import describe, identity, open_engine
 from mirage.errors import ConfigError, EngineError, RunError
 from mirage.record import Engine
 
@@ -245,17 +245,3 @@ def test_a_model_that_cannot_be_loaded(models: Path) -> None:
     engine = open_engine(config, backend="llamacpp", name="engine", base=models)
     with pytest.raises(RunError, match=r"eyes\.gguf"):
         asyncio.run(engine.start())
-
-
-@pytest.mark.parametrize(
-    ("written", "spoken"),
-    [
-        ("plain", "plain"),
-        ("<think>\nhm\n</think>\n\nanswer", "answer"),
-        ("<think>\nnever ends", ""),
-        ("a <think> b </think> c", "a <think> b </think> c"),
-    ],
-)
-def test_thoughts_are_no_part_of_the_answer(written: str, spoken: str) -> None:
-    """A block of thoughts at the beginning is left out, an unfinished one leaves nothing."""
-    assert llamacpp._spoken(written) == spoken
