@@ -89,6 +89,13 @@ def test_what_is_not_there(tmp_path: Path, name: str) -> None:
     assert refusal(".", path) == "outside"
 
 
+def test_a_folder_that_was_left_out(tmp_path: Path) -> None:
+    """Where the members stand in a folder that the base does not name, the message says so."""
+    path = packed(tmp_path / "images.zip", {"photos/a.png": PNG, "photos/b.png": PNG})
+    with pytest.raises(MediaError, match="below photos/: add that to `image_base_path`"):
+        locate("b.png", path)
+
+
 @pytest.mark.parametrize("name", KINDS)
 def test_names_that_lead_out(tmp_path: Path, name: str) -> None:
     """A member that would be unpacked elsewhere is no member, and nothing is ever unpacked."""

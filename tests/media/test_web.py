@@ -161,7 +161,8 @@ def test_other_refusals_are_not_tried_again(site: Site, web: Web) -> None:
 def test_only_images_are_kept(site: Site, web: Web, data: bytes, kind: str, asked: int) -> None:
     """A page, a bomb or half an image is not kept; what is cut off is tried again."""
     url = site.set("/a", data)
-    assert refusal(web, url).kind == kind
+    error = refusal(web, url)
+    assert error.kind == kind and url in error.message
     assert site.asked["/a"] == asked
     assert kept(web) == []
 

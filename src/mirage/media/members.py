@@ -57,7 +57,10 @@ class Archive:
         """The entry of a member. Raises MediaError where there is not exactly one."""
         entry = self.entries.get(name)
         if entry is None:
+            folder = next(iter(self.entries), "").rpartition("/")[0]
             why = f"; {self.torn}" if self.torn else ""
+            if f"{folder}/{name}" in self.entries:
+                why = f"; there is one below {folder}/: add that to `image_base_path`"
             raise MediaError("missing", f"no such member of {self.path}: {name!r:.120}{why}")
         if entry == DUPLICATE:
             raise MediaError("duplicate", f"{self.path} has several members {name!r:.120}")

@@ -19,7 +19,7 @@ import orjson
 
 from mirage import atomic
 from mirage.errors import MediaError
-from mirage.media.fetch import DeadError, Fetcher, Limits, PassingError
+from mirage.media.fetch import DeadError, Fetcher, Limits, PassingError, shown
 from mirage.media.guard import guard
 from mirage.media.locate import is_url
 from mirage.record import Image
@@ -100,9 +100,8 @@ class Web:
         try:
             guard(data)
         except MediaError as wrong:
-            if wrong.kind == "truncated":
-                raise PassingError(wrong.kind, wrong.message) from None
-            raise
+            kind = PassingError if wrong.kind == "truncated" else MediaError
+            raise kind(wrong.kind, f"{wrong.message}: {shown(url)}") from None
         return data
 
 
