@@ -74,3 +74,16 @@ def test_an_empty_source_has_no_records(tmp_path: Path) -> None:
     config = project(tmp_path, rows=0)
     assert "no rows" in mirage("preview", config).stdout
     assert document(mirage("preview", config, "--json").stdout) == {"records": []}
+
+
+def test_choices_are_shown_with_their_numbers(tmp_path: Path) -> None:
+    """Each choice with its log-probability, and in JSON both lists."""
+    config = project(tmp_path)
+    text = config.read_text().replace("'say {q}'}", "'say {q}', choices: [good, not so good]}")
+    config.write_text(text.replace("answer: '{a}'", "answer: '{a.choice}'"))
+    result = mirage("preview", config, "-n", "1")
+    assert result.exit_code == 0
+    shown = [line.split() for line in result.stdout.splitlines()]
+    assert any(words[-3:] == ["not", "so", "good"] and "-" in words[-4] for words in shown if words)
+    (call,) = document(mirage("preview", config, "-n", "1", "--json").stdout)["records"][0]["calls"]
+    assert call["choices"] == ["good", "not so good"] and len(call["reply"]["logprobs"]) == 2

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import ssl
 import subprocess
 import sys
@@ -14,8 +16,9 @@ from typing import Any
 
 import pytest
 
+from mirage.engines import http as module
 from mirage.engines.http import HttpClient, PassingError, Reply, Secrets, check_url
-from mirage.engines.mock import running
+from mirage.engines.mock import Behaviour, running
 
 from .canned import http, reply, server
 
@@ -133,3 +136,35 @@ def test_a_process_ends_cleanly_right_after_a_call() -> None:
             command = [sys.executable, "-c", program, mock.base_url]
             ended = subprocess.run(command, capture_output=True, check=False)
             assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+def test_a_host_that_takes_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting for a connection ends early, and is told apart from waiting for an answer."""
+    monkeypatch.setattr(module, "CONNECT_TIMEOUT", 0.3)
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, contextlib.ExitStack() as stack:
+        for _ in range(4):  # more than its queue holds
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        with pytest.raises(PassingError) as caught:
+            ask(f"http://127.0.0.1:{full.getsockname()[1]}", timeout=5)
+    assert (caught.value.kind, caught.value.unreached) == ("connection", True)
+
+
+def test_a_silent_answer_on_a_kept_connection() -> None:
+    """A connection that was used before is no lost one when its next answer does not come."""
+
+    async def main() -> PassingError:
+        with running() as mock:
+            client = HttpClient({}, connections=1, timeout=0.3)
+            url = f"{mock.base_url}/chat/completions"
+            await client.post(url, b"{}")
+            mock.behaviour = Behaviour(hang=1)
+            with pytest.raises(PassingError) as caught:
+                await client.post(url, b"{}")
+            await client.close()
+            assert mock.stats.connections == 1
+            return caught.value
+
+    fault = asyncio.run(main())
+    assert (fault.kind, fault.unreached) == ("timeout", False)

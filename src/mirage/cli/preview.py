@@ -52,6 +52,8 @@ def told(preview: Preview) -> Iterator[tuple[str, str, str | None]]:
     for call in preview.calls:
         for message in call.request.messages:
             yield message.role, spoken(message), None
+        if call.request.choices:
+            yield "choices", scored(call), None
         yield "reply", reply(call), "green" if call.completion else "yellow"
     for row in preview.rows:
         yield "row", clean(as_text(row)), "cyan"
@@ -90,6 +92,16 @@ def reply(call: Call) -> str:
     return f"{clean(done.text)}\n({done.finish}, {tokens}, {duration(done.seconds)})"
 
 
+def scored(call: Call) -> str:
+    """The choices, each with its log-probability where it was told."""
+    choices = call.request.choices
+    logprobs = call.completion.logprobs if call.completion else (None,) * len(choices)
+    numbers = ("-" if told is None else f"{told:.3f}" for told in logprobs)
+    return "\n".join(
+        f"{number:>9}  {clean(choice)}" for number, choice in zip(numbers, choices, strict=True)
+    )
+
+
 def as_text(row: Mapping[str, Any]) -> str:
     import orjson
 
@@ -122,6 +134,7 @@ def described(preview: Preview) -> dict[str, Any]:
             {
                 "messages": [_message(message) for message in call.request.messages],
                 "schema": call.request.schema,
+                "choices": call.request.choices,
                 "reply": call.completion,
             }
             for call in preview.calls

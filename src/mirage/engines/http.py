@@ -121,7 +121,7 @@ class HttpClient:
         try:
             await self._multi.add_handle(handle)  # one that is cancelled is not used again
         except self._curl.error as exc:
-            began = handle.getinfo(self._curl.PRETRANSFER_TIME) > 0
+            began = handle.getinfo(self._curl.REQUEST_SIZE) > 0
             handle.close()
             raise self._fault(url, int(exc.args[0]), str(exc.args[-1]), began) from None
         status = handle.getinfo(self._curl.RESPONSE_CODE)
@@ -131,7 +131,7 @@ class HttpClient:
         return Reply(status, data, min(wait, MAX_RETRY_AFTER))
 
     def _fault(self, url: str, code: int, message: str, began: bool) -> PassingError:
-        """What an error of curl's means; `began` says whether there was a connection."""
+        """What an error of curl's means; `began` says whether the request was sent."""
         if code == self._curl.E_OPERATION_TIMEDOUT and began:
             return PassingError("timeout", f"no answer within {self._timeout:g} s")
         curl = self._curl
