@@ -66,6 +66,15 @@ def test_mistakes_come_together(trial: Trial, tmp_path: Path) -> None:
     assert all(word in found for word in ("nowhere.jsonl", "out.unknown", "nothing"))
 
 
+def test_several_workers_do_not_launch_each(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers of every worker would want the same GPUs; one worker on each node is no trouble."""
+    trial.set(engine={"backend": "vllm", "model_path": "m", "launch": True}, run={"workers": 2})
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert any("one process launches for all" in mistake for mistake in mistakes(trial))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
+    assert not any("one process launches for all" in mistake for mistake in mistakes(trial))
+
+
 def test_rows_of_a_program_need_no_sink(trial: Trial) -> None:
     """Their dataset is in the run's folder."""
     del trial.config["source"], trial.config["sink"]
