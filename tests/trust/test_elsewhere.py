@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import io
 import shutil
+import signal
 import tarfile
+import time
 import zipfile
 from collections.abc import Iterator
+from functools import partial
 from hashlib import sha256
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pyarrow.parquet as pq
 import pytest
-from media.site import Site, serving
+from media.site import Site, send, serving
 
 from mirage.errors import ConfigError, RunError
 from mirage.media import web
 
 from .engine import Scripted, Seeing
 from .test_images import DIGESTS, PICTURES, ROW
-from .trial import Trial
+from .test_stopping import wait_for
+from .trial import Trial, started
 
 IMAGE = {"name": "image", "key": "image", "type": "image"}
 INPUTS = [{"name": "q", "key": "q"}, IMAGE]
@@ -177,6 +182,32 @@ def test_a_cache_that_cannot_be_written_stops_the_run(tmp_path: Path, site: Site
     trial.write(rows(site, 2))
     with pytest.raises(RunError, match="cannot be written"):
         trial.run()
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_that_is_ended_while_it_fetches(
+    tmp_path: Path, site: Site, how: signal.Signals
+) -> None:
+    """What was fetched is kept; a later run brings the rest, and no record has failed."""
+    for number in range(COUNT):
+        site.answers[f"/slow-{number}"] = partial(late, PICTURES[number])
+    trial = trial_of(tmp_path, Seeing(), "out.parquet", per_host=2)
+    trial.write({"q": f"{n}", "image": f"{site.url}/slow-{n}"} for n in range(COUNT))
+    process = started(trial)
+    wait_for(lambda: site.asked.total() > 4)
+    process.send_signal(how)
+    assert process.wait(20) == (130 if how is signal.SIGINT else -how)
+    assert site.asked.total() < COUNT
+    summary = trial.run()
+    assert (summary.exit_code, summary.counts.failed) == (0, 0)
+    assert embedded(trial) == DIGESTS
+    again = [path for path, times in site.asked.items() if times > 1]
+    assert len(again) <= (2 if how is signal.SIGKILL else 0)
+
+
+def late(data: bytes, handler: BaseHTTPRequestHandler) -> None:
+    time.sleep(0.3)
+    send(handler, 200, data, {})
 
 
 def test_a_python_step_gets_the_bytes(tmp_path: Path, site: Site) -> None:
