@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mirage.engines import endpoints as module
 from mirage.engines.endpoints import Endpoint, Endpoints, SharedWindow, Turn
@@ -409,3 +411,61 @@ def test_an_address_given_twice_counts_once() -> None:
         "http://b/v1/chat/completions",
     ]
     assert isinstance(engine.endpoints.every[0], Endpoint)
+
+
+# -- whatever happens ------------------------------------------------------------------------------
+
+FAULTS = [REFUSED, RESET, BROKEN, BUSY, PassingError("timeout", "slow")]
+FAULTS += [PassingError("http_503", "full", load=True, retry_after=2)]
+
+
+@given(
+    st.integers(1, 4),
+    st.integers(1, 9),
+    st.lists(
+        st.tuples(st.integers(0, 99), st.sampled_from(["take", "answer", "wait", *FAULTS])),
+        max_size=60,
+    ),
+)
+def test_turns_always_add_up(count: int, limit: int, events: list[tuple[int, Any]]) -> None:
+    """Calls come, are answered and fail in any order: no endpoint gets more than its width, one
+    that is down at most one trial, and in the end nothing is left.
+    """
+    clock = Clock()
+    group = Endpoints([str(n) for n in range(count)], AdaptiveWindow(limit), retries=9, clock=clock)
+    for each in group.every:
+        each.window._clock = clock
+    out: list[Turn] = []
+    for number, event in events:
+        clock.now += 0.01
+        if event == "wait":
+            clock.now += number / 10
+        elif event == "take":
+            before = {each: each.window.busy for each in group.every}
+            if (turn := group.take()) is not None:
+                assert turn.endpoint.up is not turn.on_trial
+                assert count == 1 or turn.on_trial or before[turn.endpoint] < 1
+                assert not turn.on_trial or not any(t.on_trial for t in out if t is not turn
+                                                    and t.endpoint is turn.endpoint)  # fmt: skip
+                out.append(turn)
+            elif count > 1:
+                busy = [each.window.busy >= 1 for each in group.every if each.up]
+                assert all(busy)
+        elif out:
+            turn = out.pop(number % len(out))
+            if event == "answer":
+                group.answered(turn.endpoint, 7)
+                assert turn.endpoint.up
+            else:
+                group.failed(turn, event, clock.now - 0.005)
+            group.give_back(turn)
+        up = [each for each in group.every if each.up]
+        assert group.out is not bool(up)
+        if count > 1:
+            assert sum(each.window.limit for each in up) <= max(limit, count) + 1e-9
+            for each in group.every:
+                assert each.window._active == sum(turn.endpoint is each for turn in out)
+    for turn in out:
+        group.give_back(turn)
+    assert not any(each.on_trial for each in group.every)
+    assert count == 1 or all(each.window._active == 0 for each in group.every)
