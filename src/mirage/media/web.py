@@ -35,10 +35,10 @@ TAG = ".dead"
 class Web:
     """What is fetched, and what is kept of it.
 
-    A folder of `cache` holds at most 1/4096 of the images. A file there is whole: it is synced and
-    renamed into place, so that two processes that fetch the same image do no harm. `dead` says
-    what becomes of an image that its server says does not exist (HTTP 404 or 410): that is
-    remembered, too.
+    The images stand in 4,096 folders of `cache`. A file there is whole: it is synced and renamed
+    into place, so that two processes that fetch the same image do no harm. `dead` says what
+    becomes of an image that its server says does not exist (HTTP 404 or 410): that is remembered,
+    too.
     """
 
     def __init__(
