@@ -24,6 +24,7 @@ from mirage.record import Completion
 
 FIELDS = ["completion_probabilities", "tokens_evaluated"]
 ALTERNATIVES = (50, 5_000, 10_000_000)
+LEAST = -1e30
 LONG = ("the", "    ", "a")
 
 
@@ -45,10 +46,10 @@ class Forced:
         written = reply.get("completion_probabilities", [])  # missing where it is empty
         if [each["id"] for each in written] != list(compress(tokens, whole)):
             raise EngineError("choices", f"the model cannot write this choice: {text[:100]}")
-        told: list[float | None] = [each["logprob"] for each in written]
+        told = [known(each) for each in written]
         told += [self._hidden(tokens[: n + 1]) for n, ends in enumerate(whole) if not ends]
-        known = [each for each in told if each is not None]
-        total = min(0.0, sum(known)) if len(known) == len(tokens) else None
+        sure = [each for each in told if each is not None]
+        total = min(0.0, sum(sure)) if len(sure) == len(tokens) else None
         return total, reply["tokens_evaluated"], len(tokens)
 
     def _hidden(self, tokens: Sequence[int]) -> float | None:
@@ -62,11 +63,12 @@ class Forced:
         other = self._whole()
         for count in ALTERNATIVES:
             reply = self._write([*begun, other], count, prompt)
-            if not (told := reply.get("completion_probabilities")):
+            told = reply.get("completion_probabilities")
+            if not told or told[-1]["id"] != other:  # for the server this one is half a letter, too
                 return None
             for each in told[-1]["top_logprobs"]:
                 if each["id"] == last:
-                    return float(each["logprob"])
+                    return known(each)
         return None
 
     def _whole(self) -> int:
@@ -98,6 +100,14 @@ class Forced:
         return [(each["id"], as_bytes(each["piece"])) for each in found]
 
 
+def known(token: Mapping[str, Any]) -> float | None:
+    """A token's log-probability; None where it is too small for the server's numbers (about -100),
+    which then gives the least one that there is.
+    """
+    logprob = token.get("logprob")
+    return float(logprob) if isinstance(logprob, int | float) and logprob > LEAST else None
+
+
 def as_bytes(piece: str | list[int]) -> bytes:
     """A token's bytes, which the server lists one by one where they are no text."""
     return piece.encode() if isinstance(piece, str) else bytes(piece)
@@ -120,10 +130,10 @@ def choose(forced: Forced, choices: Sequence[str]) -> Completion:
     began = time.perf_counter()
     found = [forced.logprob(choice) for choice in choices]
     logprobs = tuple(logprob for logprob, _, _ in found)
-    known = [logprob for logprob in logprobs if logprob is not None]
-    if not known:
+    told = [logprob for logprob in logprobs if logprob is not None]
+    if not told:
         raise EngineError("choices", "the model tells the probability of none of the choices")
-    best = choices[logprobs.index(max(known))]
+    best = choices[logprobs.index(max(told))]
     said = sum(own for _, _, own in found)
     spent = time.perf_counter() - began
     return Completion(best, "stop", found[0][1], said, spent, logprobs=logprobs)
