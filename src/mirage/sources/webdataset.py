@@ -7,7 +7,6 @@ names without a dot belong to none. Spans are in bytes; a survey reads headers o
 
 from __future__ import annotations
 
-import io
 import re
 import tarfile
 from collections.abc import Iterable, Iterator
@@ -151,24 +150,25 @@ def described(stream: ByteStream, start: int, head: bytes, *, keep: bool) -> Mem
     """
     if not head:
         raise ValueError(NO_END)
-    info = header(head, "a header is damaged")
+    info, more = header(head, "a header is damaged"), dict[str, bytes]()
     while info.type in EXTENDED:
         if info.size > LONGEST_HEADER:
             raise ValueError(f"a header of {info.size:,} bytes")
         wanted = padded(info.size) + BLOCK
-        more = stream.read(wanted)
-        if len(more) < wanted:
+        read = stream.read(wanted)
+        if len(read) < wanted:
             raise ValueError("the archive ends within a header")
-        head += more
-        info = header(head[-BLOCK:], "a header is damaged")
-    if len(head) > BLOCK:
-        info = extended(head)
-    name = info.name.removeprefix("./")
-    regular = info.type in REGULAR and not info.issparse()
+        more |= extension(info.type, read[: info.size])
+        head += read
+        info = header(read[-BLOCK:], "a header is damaged")
+    size = checked(int(more.get("size", info.size)), "a header is damaged")
+    name = text(more["path"]) if "path" in more else info.name
+    name = name.removeprefix("./")
+    regular = info.type in REGULAR and not any(key.startswith("GNU.sparse") for key in more)
     named = NAME.fullmatch(name) if regular else None
     held = info.type in tarfile.REGULAR_TYPES or info.type not in tarfile.SUPPORTED_TYPES
-    stop = stream.at + (padded(info.size) if held else 0)
-    data = taken(stream, info.size) if keep and named else b""
+    stop = stream.at + (padded(size) if held else 0)
+    data = taken(stream, size) if keep and named else b""
     reached = passed_over(stream, stop)
     why = "" if reached else stream.trouble() or f"the archive ends within '{name:.200}'"
     key, kind = (named[1], named[2].lower()) if named else ("", "")
@@ -181,21 +181,40 @@ def header(block: bytes, otherwise: str) -> tarfile.TarInfo:
         info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except tarfile.HeaderError as exc:
         raise ValueError(f"{otherwise}: {exc}") from exc
-    if not 0 <= info.size <= LARGEST:
-        raise ValueError(f"{otherwise}: a size of {info.size}")
+    checked(info.size, otherwise)
     return info
 
 
-def extended(head: bytes) -> tarfile.TarInfo:
-    """A member whose name or size stands in headers before its own (GNU, PAX)."""
-    try:
-        with tarfile.open(fileobj=io.BytesIO(head), mode="r:") as opened:
-            info = opened.next()
-    except tarfile.TarError as exc:
-        raise ValueError(f"a header is damaged: {exc}") from exc
-    if info is None or not 0 <= info.size <= LARGEST:
-        raise ValueError("a header is damaged")
-    return info
+def checked(size: int, otherwise: str) -> int:
+    if not 0 <= size <= LARGEST:
+        raise ValueError(f"{otherwise}: a size of {size}")
+    return size
+
+
+def extension(kind: bytes, body: bytes) -> dict[str, bytes]:
+    """What a header says of the next one: a long name (GNU), or records of PAX (POSIX.1-2017, pax,
+    "Extended Header"), each `LENGTH KEY=VALUE`. Raises ValueError.
+
+    Python's own writer makes one for each file whose time is not a whole second, so that they are
+    as common as files.
+    """
+    if kind == tarfile.GNUTYPE_LONGNAME:
+        return {"path": body.partition(b"\0")[0]}
+    found: dict[str, bytes] = {}
+    at = 0
+    while kind == tarfile.XHDTYPE and at < len(body):
+        space = body.index(b" ", at)
+        end = at + int(body[at:space])
+        if not space < end <= len(body):
+            raise ValueError("a header is damaged: a record of no length")
+        key, _, value = body[space + 1 : end - 1].partition(b"=")
+        found[text(key)] = value
+        at = end
+    return found
+
+
+def text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
 
 
 def padded(size: int) -> int:
