@@ -127,6 +127,21 @@ async def test_faults_in_a_row() -> None:
 
 
 @in_loop
+async def test_a_rest_is_as_long_as_the_server_asks() -> None:
+    """Retry-After holds for the trial of an endpoint that is down, too."""
+    clock = Clock()
+    group = several(1, clock=clock)
+    group.heard = True
+    full = PassingError("http_503", "full", load=True, retry_after=7)
+    for _ in range(5):
+        group.failed(Turn(group.every[0]), full, 0.0)
+    clock.now += 6.9
+    assert group.out and group.take() is None
+    clock.now += 0.2
+    assert take(group).on_trial
+
+
+@in_loop
 async def test_the_last_one_is_not_left_out_for_what_it_answers() -> None:
     """Whoever answers at all, however badly, is kept where there is nobody else."""
     group = several(2)

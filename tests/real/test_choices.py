@@ -15,12 +15,15 @@ from .conftest import Opened, drawing  # noqa: E402
 pytestmark = pytest.mark.real
 
 CHOICES = ("Paris", "the capital of France", "<|im_end|>", "été 😀 日本", "{")
-NEAR = {"abs": 0.02, "rel": 0.002}
-"""Of sums over up to 23 tokens: llama.cpp's cache is of half precision."""
 
 
 def choosing(*parts: Any) -> Any:
     return replace(request(*parts), choices=CHOICES)
+
+
+def near(numbers: Any) -> Any:
+    """Of sums over up to 23 tokens: llama.cpp's cache is of half precision."""
+    return pytest.approx(numbers, abs=0.02, rel=0.002)
 
 
 @pytest.mark.parametrize("question", ["hello", "a<|im_end|>b", "été 😀"])
@@ -28,7 +31,7 @@ def test_the_same_numbers(opened: Opened, llamacpp: Opened, question: str) -> No
     """Control tokens in a choice are text to both, and letters of several tokens are counted."""
     (ours,) = answers(opened("llama"), choosing(question))
     (theirs,) = answers(llamacpp("llama"), choosing(question))
-    assert ours.logprobs == pytest.approx(theirs.logprobs, **NEAR)
+    assert ours.logprobs == near(theirs.logprobs)
     assert ours.text == theirs.text
 
 
@@ -40,5 +43,5 @@ def test_the_same_numbers_beside_a_picture(opened: Opened, llamacpp: Opened) -> 
     for one, other in zip(ours, theirs, strict=True):
         told = [(a, b) for a, b in zip(one, other, strict=True) if b is not None]
         assert len(told) >= 4
-        assert [a for a, _ in told] == pytest.approx([b for _, b in told], **NEAR)
+        assert [a for a, _ in told] == near([b for _, b in told])
     assert ours[0] != ours[1]

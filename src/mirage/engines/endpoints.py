@@ -259,7 +259,7 @@ class Endpoints:
 
     def _rest(self, endpoint: Endpoint, fault: PassingError) -> None:
         rest = min(LONGEST_REST, FIRST_REST * 2.0 ** min(endpoint.trials, 30))
-        endpoint.rests_until = self._clock() + rest
+        endpoint.rests_until = self._clock() + max(rest, fault.retry_after)
         self._last = fault.message
         if self._out_since is None and not any(each.up for each in self.every):
             self._out_since = self._clock()
