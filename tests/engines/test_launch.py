@@ -197,8 +197,23 @@ def test_a_server_that_dies_at_start_shows_its_log(
         asyncio.run(opened(args={"replicas": 2}).start())
     assert "the server of SGLang" in str(e.value)
     assert gone(notes)
+    names = {path.name for path in (notes.parent / "logs").glob("*/*")}
+    assert names == {"server-0.log", "server-1.log"}
+
+
+def test_logs_of_servers_in_trouble_are_kept(
+    opened: Opened, notes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run closes its engines whatever has happened: the log that an error names is still there."""
+    monkeypatch.setenv("STANDIN_DIES", "start")
+
+    async def run(engine: LaunchedEngine) -> None:
+        with pytest.raises(RunError):
+            await engine.start()
+        await engine.close()
+
+    asyncio.run(run(opened()))
     assert list((notes.parent / "logs").glob("*/server-0.log"))
-    assert not list((notes.parent / "logs").glob("*/key.yaml"))
 
 
 def test_a_server_that_never_gets_healthy(

@@ -120,6 +120,7 @@ class LaunchedEngine:
             (self._folder / "key.yaml").unlink(missing_ok=True)
             if not (keep or self._deaths):
                 shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None  # closing again keeps what was kept
         self._servers, self._watchers = [], []
 
     # -- servers ---------------------------------------------------------------------------------
