@@ -204,7 +204,7 @@ def test_a_server_that_dies_at_start_shows_its_log(
 def test_logs_of_servers_in_trouble_are_kept(
     opened: Opened, notes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A run closes its engines whatever has happened: the log that an error names is still there."""
+    """A run closes its engines in the end: the log that the error names is still there."""
     monkeypatch.setenv("STANDIN_DIES", "start")
 
     async def run(engine: LaunchedEngine) -> None:
