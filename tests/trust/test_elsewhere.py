@@ -226,6 +226,22 @@ def test_a_python_step_gets_the_bytes(tmp_path: Path, site: Site) -> None:
     assert [row["answer"] for row in trial.output()] == [len(data) for data in PICTURES[:2]]
 
 
+def test_a_python_step_whose_image_is_damaged(tmp_path: Path) -> None:
+    """An image that a step cannot get is that record's error, and says what is wrong."""
+    (tmp_path / "own.py").write_text("def size(image):\n    return len(image)\n")
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        archive.writestr("a.png", PICTURES[1])
+        archive.writestr("empty.png", b"")
+    trial = trial_of(tmp_path, Seeing())
+    step = {"name": "answer", "type": "python", "args": {"image": "{image}"}, "function": "size"}
+    trial.set(outputs=[{**step, "file": str(tmp_path / "own.py")}])
+    trial.set(inputs=[INPUTS[0], {**IMAGE, "image_base_path": str(tmp_path / "images.zip")}])
+    trial.write([{"q": "a", "image": "a.png"}, {"q": "b", "image": "empty.png"}])
+    assert trial.run().counts.written == 1
+    (failed,) = trial.failures()
+    assert (failed["boundary"], failed["kind"], failed["step"]) == ("media", "empty", "answer")
+
+
 def test_strange_keys(tmp_path: Path) -> None:
     """What is wrong with the key is said before anything runs."""
     for wrong in ({"dead": "skip"}, {"timeout": 0}, {"proxy": "x"}):

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from mirage.errors import StepError
+from mirage.errors import MediaError, StepError, boundary
 from mirage.record import Completion, Image
 from mirage.steps.step import Scope
 from mirage.template import Tree
@@ -39,14 +39,15 @@ class PythonStep:
         return self.arguments.needs
 
     async def run(self, scope: Scope) -> Any:
-        arguments = self.arguments.value(scope.values)
+        with boundary(MediaError, "unreadable"):
+            arguments = as_bytes(self.arguments.value(scope.values))
         what = [self.source, self.target, arguments, scope.place, scope.child]
         try:
             key = hashlib.blake2b(orjson.dumps(what, default=digest_of), digest_size=16).digest()
         except orjson.JSONEncodeError as exc:
             raise StepError("arguments", f"{self.target}: {exc}") from exc
 
-        text = await scope.compute(key, self.target, as_bytes(arguments), self.timeout)
+        text = await scope.compute(key, self.target, arguments, self.timeout)
         scope.accept(self.name, key)
         return orjson.loads(text)
 
@@ -55,9 +56,7 @@ class PythonStep:
 
 
 def digest_of(value: Any) -> str:
-    """How an image, or bytes, count in the hash of the arguments."""
-    if isinstance(value, Image):
-        value = value.read()
+    """How bytes, an image's included, count in the hash of the arguments."""
     if isinstance(value, bytes):
         return hashlib.sha256(value).hexdigest()
     raise TypeError(f"a {type(value).__name__} cannot be passed to a function")
