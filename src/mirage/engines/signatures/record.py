@@ -28,10 +28,7 @@ ARGUMENTS = {
 }
 SERVER = {
     "sglang": (),
-    "vllm": (
-        ("entrypoints/openai/cli_args.py", "*Args"),
-        ("entrypoints/common/cli_args.py", "*Args"),
-    ),
+    "vllm": (("entrypoints/*/cli_args.py", "*Args"),),  # its folder has changed now and then
 }
 CLASSES = {
     "sglang": (("srt/sampling/sampling_params.py", "SamplingParams"),),
