@@ -131,8 +131,12 @@ def test_dead_addresses(tmp_path: Path, site: Site, dead: str) -> None:
     if dead == "drop":
         assert counts.drops == {"dead image: image": 1}
     trial.forget()
+    trial.set(sink={"path": str(tmp_path / "out.parquet")})
     trial.run()
     assert site.asked["/1.png"] == 1, "the dead are remembered"
+    images = pq.read_table(trial.target).column("image").to_pylist()
+    assert len(images) == counts.written
+    assert images.count(None) == (dead == "none")
 
 
 def test_a_list_of_urls(tmp_path: Path, site: Site) -> None:
