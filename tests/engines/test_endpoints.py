@@ -370,6 +370,19 @@ def test_a_dead_one_costs_each_call_nothing(nobody: str) -> None:
     assert sum(each.attempts for each in found) < 330
 
 
+def test_one_that_does_not_know_the_model() -> None:
+    """Its 404 sends each call elsewhere and soon leaves it out, however fast it says so; where none
+    knows the model, the record fails with that.
+    """
+    missing = canned.reply("no such model", status="404 Not Found")
+    with canned.server(missing) as wrong, running(Behaviour(latency=0.02)) as right:
+        engine = engine_at(wrong.url, right.base_url, max_in_flight=4)
+        found = answers(engine, *(request(str(n)) for n in range(60)))
+        assert len(found) == 60 and len(wrong.calls) < 30
+        error = failure(engine_at(wrong.url, f"{wrong.url}/v2"), request("hi"))
+    assert isinstance(error, EngineError) and (error.kind, error.attempts) == ("http_404", 2)
+
+
 def test_nobody_at_the_start(nobody: str) -> None:
     """Where no endpoint has ever answered, the run stops after the retries."""
     error = failure(engine_at(nobody, nobody.replace("127.0.0.1", "localhost"), retries=2),

@@ -64,7 +64,10 @@ class SharedWindow(AdaptiveWindow):
 
 
 class Endpoints:
-    """`window` is the engine's: it bounds all calls together, and keeps its `rpm` and `tpm`."""
+    """`window` is the engine's: it bounds all calls together, and keeps its `rpm` and `tpm`.
+
+    `heard` says whether any has answered yet.
+    """
 
     def __init__(
         self,
@@ -77,20 +80,20 @@ class Endpoints:
     ) -> None:
         self.window = window
         self.heard = False
-        self._several = len(urls) > 1
+        self.several = len(urls) > 1
         self.every = [Endpoint(url, window) for url in urls]
         self._turns = [Turn(endpoint) for endpoint in self.every]
-        self._only = None if self._several else self._turns[0]
+        self._only = None if self.several else self._turns[0]
         self._retries = retries
         self._patience = patience
         self._clock = clock
-        self._line: deque[asyncio.Future[Turn]] = deque()
+        self._line: deque[tuple[asyncio.Future[Turn], Collection[Endpoint]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._wake_at = 0.0
         self._out_since: float | None = None
         self._end: Exception | None = None
         self._last = ""
-        if self._several:
+        if self.several:
             for each in self.every:
                 each.window = AdaptiveWindow(window.limit, clock=clock)
             self._share()
@@ -122,12 +125,14 @@ class Endpoints:
             return only
         return None if self._line else self._choose(tried)
 
-    async def wait(self) -> Turn:
-        """A turn, as soon as there is one. Raises StoppedError after an outage."""
+    async def wait(self, avoided: Collection[Endpoint] = ()) -> Turn:
+        """A turn, as soon as there is one; at those to avoid only where no others are up. Raises
+        StoppedError after an outage.
+        """
         if self._end is not None:
             raise self._end
         ahead: asyncio.Future[Turn] = asyncio.get_running_loop().create_future()
-        self._line.append(ahead)
+        self._line.append((ahead, avoided))
         self._serve()
         try:
             return await ahead
@@ -140,7 +145,7 @@ class Endpoints:
         """The call has ended, however."""
         if turn.on_trial:
             turn.endpoint.on_trial = False
-        if self._several:
+        if self.several:
             turn.endpoint.window.give_back()
         if self._line:
             self._serve()
@@ -148,7 +153,7 @@ class Endpoints:
     def answered(self, endpoint: Endpoint, tokens: int) -> None:
         """A call succeeded, and cost so many tokens."""
         self.window.answered(tokens)
-        if self._several:
+        if self.several:
             endpoint.window.answered()
         if endpoint.faults or not endpoint.up or not self.heard:
             self.replied(endpoint)
@@ -177,7 +182,7 @@ class Endpoints:
                 endpoint.up, endpoint.trials = False, 0
                 self._share()
                 self._rest(endpoint, fault)
-        elif turn.on_trial and (lost or self._several):
+        elif turn.on_trial and (lost or self.several):
             endpoint.trials += 1
             self._rest(endpoint, fault)
             return False
@@ -187,7 +192,7 @@ class Endpoints:
 
     def another(self, endpoint: Endpoint, tried: set[Endpoint]) -> bool:
         """Whether a call that failed at `endpoint` may go to another one at once; notes it."""
-        if not self._several or endpoint in tried:
+        if not self.several or endpoint in tried:
             return False
         tried.add(endpoint)
         return any(each.up and each not in tried for each in self.every)
@@ -214,22 +219,31 @@ class Endpoints:
                 endpoint.on_trial = True
                 best = Turn(endpoint, on_trial=True)
                 break
-        if best is not None and self._several:
+        if best is not None and self.several:
             best.endpoint.window.take()
         return best
 
     def _serve(self) -> None:
         """Give the calls that wait, in order, what there is for them."""
-        while self._line:
-            if self._line[0].done():
-                self._line.popleft()
+        passed_over = 0
+        while passed_over < len(self._line):
+            ahead, avoided = self._line[passed_over]
+            if ahead.done():
+                del self._line[passed_over]
                 continue
+            if avoided and all(each in avoided for each in self.every if each.up):
+                avoided = ()
             up = self._only is not None and self._only.endpoint.up
-            turn = self._only if up else self._choose()
-            if turn is None:
-                self._look_again()
-                return
-            self._line.popleft().set_result(turn)
+            turn = self._only if up else self._choose(avoided)
+            if turn is not None:
+                del self._line[passed_over]
+                ahead.set_result(turn)
+            elif avoided:
+                passed_over += 1
+            else:
+                break
+        if self._line:
+            self._look_again()
 
     def _look_again(self) -> None:
         """Come back when an endpoint has rested, or takes calls again, or patience ends."""
@@ -277,14 +291,14 @@ class Endpoints:
     def _give_up(self, end: Exception) -> None:
         """Whoever waits, or would, gets this error."""
         self._end = self._end or end
-        for turn in self._line:
-            if not turn.done():
-                turn.set_exception(self._end)
+        for ahead, _ in self._line:
+            if not ahead.done():
+                ahead.set_exception(self._end)
         self._line.clear()
 
     def _share(self) -> None:
         """Split what the engine may do among the endpoints that are up."""
-        if not self._several:
+        if not self.several:
             return
         up = sum(each.up for each in self.every) or len(self.every)
         for each in self.every:

@@ -6,7 +6,7 @@ Exponential backoff with full jitter: https://aws.amazon.com/builders-library/ti
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 from mirage.engines.endpoints import Endpoint, Endpoints
 from mirage.engines.http import MAX_RAW, PassingError, Secrets
@@ -15,6 +15,8 @@ from mirage.record import Completion
 
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 30.0
+NOT_HERE = "http_404"
+"""One of several endpoints that does not know the model, or the address."""
 
 
 def backoff(attempt: int) -> float:
@@ -37,9 +39,10 @@ async def persist(
     """
     window = endpoints.window
     tried: set[Endpoint] = set()
+    avoided: Collection[Endpoint] = ()
     attempt = rounds = 1
     while True:
-        turn = endpoints.take(tried) or await endpoints.wait()
+        turn = endpoints.take(tried) or await endpoints.wait(avoided)
         sent = window.now()
         try:
             completion = await once(turn.endpoint.url, attempt)
@@ -47,16 +50,22 @@ async def persist(
             fault = exc
             counts = endpoints.failed(turn, fault, sent)
         except EngineError as exc:
-            endpoints.replied(turn.endpoint)
             exc.attempts = attempt
-            raise
+            if exc.kind != NOT_HERE or not endpoints.several:
+                endpoints.replied(turn.endpoint)
+                raise
+            endpoints.failed(turn, PassingError(exc.kind, exc.message), sent)
+            if not endpoints.another(turn.endpoint, tried):
+                raise
+            attempt, avoided = attempt + 1, tried
+            continue
         else:
             spent = completion.prompt_tokens + completion.completion_tokens
             endpoints.answered(turn.endpoint, spent)
             return completion
         finally:
             endpoints.give_back(turn)
-        attempt += 1
+        attempt, avoided = attempt + 1, () if fault.load else tried
         if not counts:
             continue
         if endpoints.another(turn.endpoint, tried):
