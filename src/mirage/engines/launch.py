@@ -31,7 +31,7 @@ from mirage.record import Abilities, Completion, Request, Window
 START_TIMEOUT = 1800.0
 RESTARTS = 3
 HEALTHY_LONG = 600.0
-SAY_AFTER = 15.0
+SAY_AFTER = 30.0
 
 
 class LaunchedEngine:
