@@ -65,7 +65,7 @@ def engine_side(backend: str, model: Path, **keys: Any) -> Iterator[Side]:
 
 
 @contextmanager
-def bare_transformers(model: Path, in_flight: int, args: dict[str, Any]) -> Iterator[Side]:
+def bare_transformers(model: Path, args: dict[str, Any]) -> Iterator[Side]:
     """Template, `generate_batch`, text: with the cache and the step that the engine has."""
     from transformers import (
         AutoModelForCausalLM,
@@ -175,11 +175,15 @@ def main() -> None:
         if "transformers" in only:
             device = "cuda" if torch.cuda.is_available() else "cpu"
             args = {"device": device, "num_blocks": 512, "max_batch_tokens": 256}
-            with (
-                engine_side("transformers", model, args=args, max_in_flight=REQUESTS) as engine,
-                bare_transformers(model, REQUESTS, args) as bare,
-            ):
-                compete("transformers", given.rounds, {"engine": engine, "bare": bare})
+            args |= {"continuous": True, "batch": REQUESTS}
+            both = {"transformers, continuous": args}
+            both["transformers, batches"] = {**args, "continuous": False}
+            for name, way in both.items():
+                with (
+                    engine_side("transformers", model, args=way, max_in_flight=REQUESTS) as engine,
+                    bare_transformers(model, args) as bare,
+                ):
+                    compete(name, given.rounds, {"engine": engine, "bare": bare})
         if "llamacpp" in only:
             file = write_language_model(model, Path(place) / "model.gguf")
             keys = {"max_in_flight": SLOTS, "args": {"threads": 1, "context": 1024}}

@@ -51,10 +51,10 @@ def ggufs(checkpoints: Path) -> Path:
 
 @pytest.fixture
 def opened(checkpoints: Path) -> Opened:
-    """An engine on one of the checkpoints, on the CPU."""
+    """An engine on one of the checkpoints, on the CPU, with continuous batching."""
 
     def build(model: str = "llama", **keys: Any) -> Engine:
-        args = {"device": "cpu", **keys.pop("args", {})}
+        args = {"device": "cpu", "continuous": True, **keys.pop("args", {})}
         config = EngineConfig(model_path=model, args=args, **{"max_in_flight": 8, **keys})
         return open_engine(config, backend="transformers", name="engine", base=checkpoints)
 

@@ -73,7 +73,7 @@ def test_a_process_may_end_without_closing(checkpoints: Path) -> None:
         "from mirage.config.models import EngineConfig\n"
         "from mirage.engines import open_engine\n"
         "from mirage.record import Message, Request\n"
-        "config = EngineConfig(model_path='llama', args={'device': 'cpu'})\n"
+        "config = EngineConfig(model_path='llama', args={'device': 'cpu', 'continuous': True})\n"
         "engine = open_engine(config, backend='transformers', name='e', base=Path(sys.argv[1]))\n"
         "async def ask():\n"
         "    await engine.start()\n"

@@ -12,6 +12,7 @@ import orjson
 import pytest
 from engines.asking import COLOUR, answers, ask, request
 
+from mirage.engines import kept
 from mirage.errors import EngineError
 
 torch = pytest.importorskip("torch", reason="make test-engines installs it")
@@ -43,6 +44,18 @@ def test_a_hundred_of_a_hundred(backend: str, request: pytest.FixtureRequest) ->
         value = orjson.loads(found.text)
         jsonschema.validate(value, FIVE)
         assert list(value) == list(FIVE["properties"])  # type: ignore[call-overload]
+
+
+def test_one_model_after_another(llamacpp: Opened) -> None:
+    """Models of other vocabularies, opened and closed in turn, keep to the schema all the same.
+
+    Without `kept.py` about one in six was constrained in the tokens of the one before.
+    """
+    for number in range(16):
+        engine = llamacpp("llava" if number % 2 else "llama", max_in_flight=1)
+        (found,) = answers(engine, request("x", schema=COLOUR, max_tokens=60))
+        jsonschema.validate(orjson.loads(found.text), COLOUR)
+    assert len(kept.kept()) == 1
 
 
 def _drawn(text: str, number: int) -> Any:

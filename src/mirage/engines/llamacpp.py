@@ -27,10 +27,12 @@ from typing import Any
 import orjson
 
 from mirage.config.models import EngineConfig
+from mirage.engines import kept
 from mirage.engines.forced import Forced, choose
 from mirage.engines.gguf_file import ModelFile, content_digest, read_model_file
 from mirage.engines.loopback import Loopback
 from mirage.engines.prompt import PromptBuilder
+from mirage.engines.thoughts import spoken
 from mirage.engines.window import AdaptiveWindow
 from mirage.errors import ConfigError, EngineError, Mistake, RunError
 from mirage.record import Abilities, Completion, Request, Window
@@ -77,6 +79,7 @@ class LlamaEngine:
         self._threads = int(config.args.get("threads") or threads_for(self._path))
         self._pool = ThreadPoolExecutor(self.capacity, thread_name_prefix="llamacpp")
         self._server: Any = None
+        self._constrained = False
         self._busy: set[Loopback] = set()
         self.details: dict[str, Any] = {"model": self._path.name, "name": self._file.name}
         self.details |= {"context": self._context, "threads": self._threads}
@@ -123,6 +126,8 @@ class LlamaEngine:
         for connection in self._busy:
             connection.abort()
         self._pool.shutdown(wait=True, cancel_futures=True)
+        if self._constrained:
+            kept.keep(self._server)
         self._server = None
 
     def _connection(self) -> Loopback:
@@ -145,6 +150,14 @@ class LlamaEngine:
         return params
 
     def _answer(self, connection: Loopback, request: Request) -> Completion:
+        constrained = request.schema is not None or bool(request.choices)
+        self._constrained |= constrained
+        closed = kept.kept() if constrained else []
+        completion = self._written(connection, request)
+        kept.release(closed)
+        return completion
+
+    def _written(self, connection: Loopback, request: Request) -> Completion:
         began = time.perf_counter()
         prompt, opening = self._prompts.build(connection, request.messages)
         if request.choices and opening:
@@ -162,16 +175,9 @@ class LlamaEngine:
             body["json_schema"] = {**request.schema, "x-guidance": LAYOUT}
         reply = connection.post("/completion", orjson.dumps(body | self._extra))
         finish = "length" if reply["stop_type"] == "limit" else "stop"
-        text = _spoken(opening + reply["content"])
+        text = spoken(opening + reply["content"])
         asked, said = reply["tokens_evaluated"], reply["tokens_predicted"]
         return Completion(text, finish, asked, said, time.perf_counter() - began)
-
-
-def _spoken(text: str) -> str:
-    """The answer without the thoughts before it, as the chat endpoint gives it."""
-    if not text.lstrip().startswith("<think>"):
-        return text
-    return text.partition("</think>")[2].lstrip()
 
 
 def model_identity(config: EngineConfig, base: Path) -> str:

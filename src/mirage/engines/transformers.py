@@ -1,8 +1,8 @@
 """Models of the Hugging Face kind in this process, through torch and transformers.
 
-Greedy text without a schema goes by continuous batching (`hf_stream`), everything else (pictures,
-schemas, draws, choices) by batches (`hf_batches`). Prompts are made in one thread, each model
-computes in another; the event loop only waits.
+On a GPU, greedy text without a schema goes by continuous batching (`hf_stream`), everything else
+(pictures, schemas, draws, choices) by batches (`hf_batches`). Prompts are made in one thread, each
+way computes in another; the event loop only waits.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ THINKS = (
 class TransformersEngine:
     """`args`: `device`, `dtype`, `trust_remote_code`, `attn_implementation`, `revision`, `context`
     (the most tokens of prompt and answer), `batch` (sequences generated together), `continuous`
-    (false: batches for all), and for continuous batching `num_blocks` and `max_batch_tokens`.
+    (continuous batching for greedy text), and for that `num_blocks` and `max_batch_tokens`.
     """
 
     def __init__(self, config: EngineConfig, *, name: str, base: Path) -> None:
@@ -114,7 +114,8 @@ class TransformersEngine:
             tokenizer, self._loaded.vocabulary, tokenizer.eos_token_id
         )
         self._batches = Batches(model, self._loaded.pad, given.batch)
-        if self._loaded.processor is None and given.args.get("continuous", True):
+        on_gpu = self._loaded.device.type == "cuda"  # on a CPU it is slower than batches are
+        if self._loaded.processor is None and given.args.get("continuous", on_gpu):
             self._stream = Stream(self._loaded, given)
         sees = self._loaded.processor is not None
         self.abilities = Abilities(images=sees, schema=True, choices=True)
