@@ -51,9 +51,7 @@ def take(group: Endpoints) -> Turn:
 
 
 def lose(group: Endpoints, turn: Turn, fault: PassingError = REFUSED) -> bool:
-    counts = group.failed(turn, fault, group.window.now())
-    group.give_back(turn)
-    return counts
+    return group.failed(turn, fault, group.window.now())
 
 
 def widths(group: Endpoints) -> list[int]:
@@ -90,8 +88,7 @@ async def test_a_dead_endpoints_share_is_taken_over_and_given_back() -> None:
     trial = take(group)
     assert trial.endpoint is dead.endpoint and trial.on_trial
     assert group.take() is None  # one trial at a time
-    group.answered(trial.endpoint, 0)
-    group.give_back(trial)
+    group.answered(trial, 0)
     assert widths(group) == [3, 3, 3, 3] and not group.out
 
 
@@ -109,6 +106,24 @@ async def test_stragglers_are_no_trials() -> None:
     trial = take(group)
     assert trial.on_trial and not lose(group, trial)
     assert group.every[0].trials == 1
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_one_outage_after_another(count: int) -> None:
+    """After a trial that brought an endpoint back, the next outage has its trials, too."""
+    clock = Clock()
+    group = several(count, clock=clock)
+    group.heard = True
+    for _ in range(3):
+        while (turn := group.take()) is not None:
+            group.failed(turn, REFUSED, clock.now)
+        assert group.out
+        clock.now += 60
+        for _ in range(count):
+            trial = take(group)
+            assert trial.on_trial
+            group.answered(trial, 1)
+        assert not group.out and all(each.up for each in group.every)
 
 
 @in_loop
@@ -482,11 +497,10 @@ def test_turns_always_add_up(count: int, limit: int, events: list[tuple[int, Any
         elif out:
             turn = out.pop(number % len(out))
             if event == "answer":
-                group.answered(turn.endpoint, 7)
+                group.answered(turn, 7)
                 assert turn.endpoint.up
             else:
                 group.failed(turn, event, clock.now - 0.005)
-            group.give_back(turn)
         up = [each for each in group.every if each.up]
         assert group.out is not bool(up)
         if count > 1:

@@ -26,6 +26,7 @@ from mirage.errors import HALTED, EngineError, StoppedError
 FAULTS = 5
 FIRST_REST, LONGEST_REST = 0.5, 15.0
 PATIENCE = 300.0
+NOT_HERE = "http_404"
 LOST = frozenset({"connection", "http_502", "http_503"})
 """Nothing answers; a gateway that says so for its server is as good as a lost connection."""
 
@@ -150,13 +151,28 @@ class Endpoints:
         if self._line:
             self._serve()
 
-    def answered(self, endpoint: Endpoint, tokens: int) -> None:
-        """A call succeeded, and cost so many tokens."""
+    def answered(self, turn: Turn, tokens: int) -> None:
+        """A call succeeded, and cost so many tokens; its turn is given back."""
+        endpoint = turn.endpoint
         self.window.answered(tokens)
-        if self.several:
-            endpoint.window.answered()
         if endpoint.faults or not endpoint.up or not self.heard:
             self.replied(endpoint)
+        if self.several:
+            endpoint.window.answered()
+            self.give_back(turn)
+        elif turn.on_trial or self._line:
+            self.give_back(turn)
+
+    def declined(self, turn: Turn, error: EngineError, sent: float, tried: set[Endpoint]) -> bool:
+        """A call got an answer, and that is its error; its turn is given back. Whether it may go to
+        another endpoint nevertheless: one of several may not know the model, or the address.
+        """
+        if error.kind != NOT_HERE or not self.several:
+            self.replied(turn.endpoint)
+            self.give_back(turn)
+            return False
+        self.failed(turn, PassingError(error.kind, error.message), sent)
+        return self.another(turn.endpoint, tried)
 
     def replied(self, endpoint: Endpoint) -> None:
         """It is there, whatever it says."""
@@ -167,9 +183,16 @@ class Endpoints:
             self._share()
 
     def failed(self, turn: Turn, fault: PassingError, sent: float) -> bool:
-        """A call that was sent at the clock's time `sent` failed; whether that counts against it:
-        a trial that fails, and a connection that was never made, say nothing about the call.
+        """A call that was sent at the clock's time `sent` failed; its turn is given back. Whether
+        that counts against it: a trial that fails, and a connection that was never made, say
+        nothing about the call.
         """
+        try:
+            return self._judge(turn, fault, sent)
+        finally:
+            self.give_back(turn)
+
+    def _judge(self, turn: Turn, fault: PassingError, sent: float) -> bool:
         endpoint, lost = turn.endpoint, fault.kind in LOST
         self.heard = self.heard or not lost
         if fault.load:

@@ -82,10 +82,9 @@ class OpenAIEngine:
         except TypeError as exc:  # orjson's own, for what JSON cannot hold
             raise EngineError("request", f"cannot be sent: {exc}") from exc
 
-        read: Callable[[bytes, float, int], Completion] = read_completion
+        call = partial(self._call, body)
         if request.choices:
-            read = partial(read_choice, choices=request.choices)
-        call = partial(self._call, body, read)
+            call = partial(call, read=partial(read_choice, choices=request.choices))
         return await persist(call, self.endpoints, self._config.retries, self._secrets)
 
     @property
@@ -146,8 +145,7 @@ class OpenAIEngine:
             await self._client.close()
 
     def _body(self, request: Request) -> bytes:
-        messages = lettered(request) if request.choices else request.messages
-        body: dict[str, Any] = {"model": self._model, "messages": chat.to_wire(messages)}
+        body: dict[str, Any] = {"model": self._model, "messages": chat.to_wire(request.messages)}
         for key, value in request.sampling.items():
             if value is not None:
                 body[key] = value
@@ -156,11 +154,16 @@ class OpenAIEngine:
         if request.schema is not None:
             body["response_format"] = chat.response_format(request.schema)
         if request.choices:
-            body |= BODY
+            body |= {"messages": chat.to_wire(lettered(request)), **BODY}
         return orjson.dumps(body | self._extra)
 
     async def _call(
-        self, body: bytes, read: Callable[[bytes, float, int], Completion], url: str, attempt: int
+        self,
+        body: bytes,
+        url: str,
+        attempt: int,
+        *,
+        read: Callable[[bytes, float, int], Completion] = read_completion,
     ) -> Completion:
         assert self._client is not None, "start() comes first"
         began = time.perf_counter()

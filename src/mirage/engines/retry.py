@@ -15,8 +15,6 @@ from mirage.record import Completion
 
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 30.0
-NOT_HERE = "http_404"
-"""One of several endpoints that does not know the model, or the address."""
 
 
 def backoff(attempt: int) -> float:
@@ -51,20 +49,16 @@ async def persist(
             counts = endpoints.failed(turn, fault, sent)
         except EngineError as exc:
             exc.attempts = attempt
-            if exc.kind != NOT_HERE or not endpoints.several:
-                endpoints.replied(turn.endpoint)
-                raise
-            endpoints.failed(turn, PassingError(exc.kind, exc.message), sent)
-            if not endpoints.another(turn.endpoint, tried):
+            if not endpoints.declined(turn, exc, sent, tried):
                 raise
             attempt, avoided = attempt + 1, tried
             continue
-        else:
-            spent = completion.prompt_tokens + completion.completion_tokens
-            endpoints.answered(turn.endpoint, spent)
-            return completion
-        finally:
+        except BaseException:
             endpoints.give_back(turn)
+            raise
+        else:
+            endpoints.answered(turn, completion.prompt_tokens + completion.completion_tokens)
+            return completion
         attempt, avoided = attempt + 1, () if fault.load else tried
         if not counts:
             continue
