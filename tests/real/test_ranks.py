@@ -43,7 +43,7 @@ def config(tmp_path: Path, checkpoints: Path) -> Path:
 
 def launched(command: Sequence[str | Path], config: Path) -> subprocess.CompletedProcess[str]:
     env = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    words = [*command, "-m", "mirage", "run", config]
+    words: list[str | Path] = [*command, "-m", "mirage", "run", config]
     return subprocess.run(
         words, cwd=config.parent, env=env, capture_output=True, text=True, timeout=240
     )
