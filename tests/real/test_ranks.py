@@ -11,6 +11,8 @@ from pathlib import Path
 import orjson
 import pytest
 
+pytestmark = pytest.mark.real
+
 ROWS = 96
 LAUNCHERS = Path(sys.executable).parent
 
@@ -52,7 +54,7 @@ def launched(command: Sequence[str | Path], config: Path) -> subprocess.Complete
 def test_two_ranks_of_torchrun(config: Path) -> None:
     """They write what one process writes, and both have worked."""
     output, run = config.with_name("out.jsonl"), config.parent / "runs" / "ask"
-    torchrun = [LAUNCHERS / "torchrun", "--standalone", "--nproc_per_node", "2"]
+    torchrun: list[str | Path] = [LAUNCHERS / "torchrun", "--standalone", "--nproc_per_node", "2"]
     done = launched(torchrun, config)
     assert done.returncode == 0, done.stderr
     assert f"read {ROWS} = written {ROWS}" in done.stdout
