@@ -16,8 +16,6 @@ torch = pytest.importorskip("torch", reason="make test-engines installs it")
 
 from .conftest import drawing  # noqa: E402
 
-pytestmark = pytest.mark.real
-
 SEED = Path(__file__).parents[1] / "config" / "seed"
 ROWS = 4
 

@@ -15,8 +15,6 @@ torch = pytest.importorskip("torch", reason="make test-engines installs it")
 from .checkpoints import PICTURE_TOKENS  # noqa: E402
 from .conftest import Opened, drawing  # noqa: E402
 
-pytestmark = pytest.mark.real
-
 SEEING = ["llava", "idefics3"]
 
 

@@ -9,8 +9,6 @@ torch = pytest.importorskip("torch", reason="make test-engines installs it")
 
 from .conftest import Opened, drawing  # noqa: E402
 
-pytestmark = pytest.mark.real
-
 CLEAR = (1, 2, 3, 5, 8, 9, 10)
 """Drawings whose answers hold no near ties: llama.cpp's cache is of half precision."""
 QUESTIONS = ["hello", "What is the capital of France?", '{"a": 1}', "a<|im_end|>b", "été 😀"]

@@ -19,8 +19,6 @@ torch = pytest.importorskip("torch", reason="make test-engines installs it")
 
 from .conftest import Opened  # noqa: E402
 
-pytestmark = pytest.mark.real
-
 FIVE = {
     "type": "object",
     "properties": {

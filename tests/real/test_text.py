@@ -20,8 +20,6 @@ torch = pytest.importorskip("torch", reason="make test-engines installs it")
 
 from .conftest import Opened  # noqa: E402
 
-pytestmark = pytest.mark.real
-
 
 def test_greedy_answers_repeat(opened: Opened) -> None:
     """Tokens and time are counted; the same question has the same answer."""
