@@ -78,7 +78,7 @@ def settings(config: EngineConfig, name: str, base: Path) -> Settings:
     mistakes = [*_missing_packages(name), *_wrong_args(config, name)]
     for key in sorted(config.sampling.model_extra or {}):
         if key not in SAMPLING:
-            message = f"not known to this engine{suggest(key, SAMPLING)}"
+            message = f"'{key}' is not known to this engine{suggest(key, SAMPLING)}"
             mistakes.append(Mistake(f"{name}.sampling.{key}", message))
     for key in sorted(set(config.extra_body) - {"chat_template_kwargs"}):
         message = "this engine sends no body: only chat_template_kwargs can be given"
@@ -160,13 +160,15 @@ def _wrong_args(config: EngineConfig, name: str) -> Iterator[Mistake]:
     for key, value in config.args.items():
         path = f"{name}.args.{key}"
         if key not in ARGS:
-            yield Mistake(path, f"not an argument of this engine{suggest(key, ARGS)}")
+            yield Mistake(path, f"'{key}' is not an argument of this engine{suggest(key, ARGS)}")
         elif type(value) is not ARGS[key]:
-            yield Mistake(path, f"must be a value of type {ARGS[key].__name__}")
+            yield Mistake(path, f"'{key}' must be of type {ARGS[key].__name__}")
         elif type(value) is int and value < 1:
-            yield Mistake(path, "must be 1 or more")
+            yield Mistake(path, f"'{key}' must be 1 or more")
         elif key == "dtype" and value not in DTYPES:
-            yield Mistake(path, f"one of {', '.join(DTYPES)}{suggest(str(value), DTYPES)}")
+            yield Mistake(
+                path, f"'{key}' is one of {', '.join(DTYPES)}{suggest(str(value), DTYPES)}"
+            )
 
 
 def _model(config: EngineConfig, name: str, base: Path, mistakes: list[Mistake]) -> str:
