@@ -13,6 +13,7 @@ from mirage.engines.hf_config import Asked
 torch = pytest.importorskip("torch", reason="make test-engines installs it")
 
 from mirage.engines.hf_batches import joined, padded  # noqa: E402
+from mirage.engines.hf_load import own_device  # noqa: E402
 from mirage.engines.hf_rows import Chooser, Row, draw  # noqa: E402
 
 NEVER = float("-inf")
@@ -88,3 +89,14 @@ def test_pictures_follow_each_other() -> None:
     kinds = [{"mm_token_type_ids": torch.ones(1, n, dtype=torch.long)} for n in (2, 3)]
     filled = joined("mm_token_type_ids", kinds, 3)
     assert filled.tolist() == [[0, 1, 1], [1, 1, 1]]
+
+
+def test_ranks_take_a_gpu_each() -> None:
+    """The CPU where there is none; the first one for a process on its own."""
+    assert [own_device(2, {"LOCAL_RANK": str(n)}) for n in range(3)] == [
+        "cuda:0",
+        "cuda:1",
+        "cuda:0",
+    ]
+    assert own_device(4, {}) == "cuda:0"
+    assert own_device(0, {"LOCAL_RANK": "1"}) == "cpu"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -60,7 +61,7 @@ def _load(given: Settings, common: Mapping[str, Any]) -> Loaded:
     model = auto.from_pretrained(
         given.model, dtype=given.args.get("dtype", "auto"), **keys, **common
     )
-    device = given.args.get("device") or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = given.args.get("device") or own_device(torch.cuda.device_count(), os.environ)
     model = model.to(device).eval()
     tokenizer = (
         processor.tokenizer if processor else AutoTokenizer.from_pretrained(given.model, **common)
@@ -75,6 +76,12 @@ def _load(given: Settings, common: Mapping[str, Any]) -> Loaded:
     limit = getattr(config.get_text_config(), "max_position_embeddings", None) or 1 << 20
     context = min(given.args.get("context", limit), limit)
     return Loaded(model, tokenizer, processor, ends, pad, context)
+
+
+def own_device(gpus: int, environ: Mapping[str, str]) -> str:
+    """The CPU, or this process's own GPU: of several on one machine each takes the next."""
+    local = environ.get("LOCAL_RANK", "0")
+    return f"cuda:{int(local) % gpus}" if gpus and local.isdigit() else "cuda" if gpus else "cpu"
 
 
 def _sees(config: Any) -> bool:
