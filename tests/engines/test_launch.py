@@ -363,8 +363,14 @@ def test_servers_end_with_the_process(
     assert not left
 
 
-def test_a_supervisor_that_is_killed_takes_the_server_along(opened: Opened, notes: Path) -> None:
-    """Should the process in between be killed, its server goes, and another one is started."""
+def test_a_supervisor_that_is_killed_takes_the_server_along(
+    opened: Opened, notes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Should the process in between be killed, its server goes, with all of its group, and another
+    one is started.
+    """
+    monkeypatch.setenv("STANDIN_FAMILY", "1")
+    monkeypatch.setattr(server, "GRACE", 0.5)
 
     async def killed(engine: LaunchedEngine) -> list[Completion | BaseException]:
         await engine.start()
@@ -379,7 +385,9 @@ def test_a_supervisor_that_is_killed_takes_the_server_along(opened: Opened, note
             await engine.close()
 
     assert completions(asyncio.run(asyncio.wait_for(killed(opened()), 60)))
-    assert len(started(notes)) == 2 and gone(notes, 0)
+    first, second = (note["pids"] for note in started(notes))
+    assert not any(map(alive, (*first[:2], *second)))
+    os.kill(first[2], signal.SIGKILL)  # in a session of its own, and nobody knew it any more
 
 
 def test_a_port_is_nobody_elses() -> None:

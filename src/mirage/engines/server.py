@@ -80,6 +80,8 @@ class Server:
         return 0 if self._process is None else self._process.pid
 
     def start(self) -> None:
+        """Also again: what a killed supervisor has left of the server before goes first."""
+        self.kill()
         self.healthy = False
         own = [sys.executable, "-I", supervisor.__file__, str(os.getpid()), str(GRACE)]
         with self.log.open("ab") as log:
