@@ -74,6 +74,8 @@ def _does(output: Any) -> str:
     """What one entry of `outputs` is, in a few words."""
     match output.type:
         case "llm":
+            if output.choices is not None:
+                return "a model decides among choices"
             kind = "JSON" if output.output_type == "json" else "text"
             return f"a model answers with {'a list of objects' if output.many else kind}"
         case "python":

@@ -10,6 +10,7 @@ import os
 import secrets
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -25,6 +26,23 @@ class Team:
 
     rank: Rank
     others: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def finish(self, patience: float | None) -> None:
+        """Wait until all have ended by themselves, or for that many seconds."""
+        deadline = None if patience is None else time.monotonic() + patience
+        for process in self.others:
+            left = None if deadline is None else max(deadline - time.monotonic(), 0)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(left)
+
+    def end(self) -> None:
+        """Have those end that are still there: politely, and then not."""
+        for process in self.others:
+            process.terminate()
+        self.finish(PATIENCE_SECONDS)
+        for process in self.others:
+            process.kill()
+            process.wait()
 
     def losses(self) -> list[str]:
         """Those that have ended before their time, for people. Their blocks are done by others."""
@@ -42,22 +60,19 @@ class Team:
 def team(count: int, arguments: Sequence[str]) -> Iterator[Team]:
     """Start `mirage` with the same arguments as ranks 1 to `count` - 1.
 
-    They end by themselves when this one does: at the latest when they see that it is gone.
+    They end by themselves when this one does: at the latest when they see that it is gone. Those
+    that are still there when the context ends are made to.
     """
     launch = secrets.token_hex(8)
     team = Team(Rank(0, count, launch))
     try:
         for number in range(1, count):
-            ranked = {"RANK": str(number), "WORLD_SIZE": str(count), LAUNCH: launch}
+            ranked = {"RANK": str(number), "LOCAL_RANK": str(number), "WORLD_SIZE": str(count)}
+            ranked[LAUNCH] = launch
             command = [sys.executable, "-m", "mirage", *arguments]
             team.others.append(
                 subprocess.Popen(command, env=os.environ | ranked, stdin=subprocess.DEVNULL)
             )
         yield team
     finally:
-        for process in team.others:
-            try:
-                process.wait(PATIENCE_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        team.end()
