@@ -27,7 +27,7 @@ SHAPES = ("circle", "square", "triangle", "star")
 PLACES = ("top left", "top", "top right", "left", "center", "right")
 PLACES += ("bottom left", "bottom", "bottom right")
 LETTERS = "ABCDEFGH"
-ASPECTS = (1.0, 1.0, 1.0, 4 / 3, 3 / 2, 3 / 4, 2 / 3)
+WIDEST = 3 / 2
 Colour = tuple[int, int, int]
 Pen = ImageDraw.ImageDraw
 
@@ -142,10 +142,10 @@ def paper(rng: random.Random) -> Colour:
     return rng.randint(232, 255), rng.randint(232, 255), rng.randint(232, 255)
 
 
-def canvas(rng: random.Random, aspects: tuple[float, ...] = ASPECTS) -> tuple[float, float]:
-    """Width and height; not all are square."""
-    aspect = rng.choice(aspects)
-    return (SIDE, SIDE / aspect) if aspect >= 1 else (SIDE * aspect, SIDE)
+def canvas(rng: random.Random) -> tuple[float, float]:
+    """Width and height: square, or up to half as long again as the other side."""
+    aspect = 1.0 if rng.random() < 0.4 else rng.uniform(1.0, WIDEST)
+    return (SIDE, SIDE / aspect) if rng.random() < 0.5 else (SIDE / aspect, SIDE)
 
 
 def place_shape(rng: random.Random, size: tuple[float, float], place: int) -> Shape:
@@ -167,17 +167,17 @@ def place_shape(rng: random.Random, size: tuple[float, float], place: int) -> Sh
     )
 
 
-def draw_shapes(rng: random.Random, aspects: tuple[float, ...] = ASPECTS) -> Drawing:
+def draw_shapes(rng: random.Random) -> Drawing:
     """One to four shapes, each in a cell of its own."""
-    size = canvas(rng, aspects)
+    size = canvas(rng)
     places = sorted(rng.sample(range(9), rng.randint(1, 4)))
     shapes = tuple(place_shape(rng, size, place) for place in places)
     return Drawing(*size, paper(rng), shapes)
 
 
-def draw_chart(rng: random.Random, aspects: tuple[float, ...] = ASPECTS) -> Drawing:
+def draw_chart(rng: random.Random) -> Drawing:
     """Two to five bars with letters below; one is clearly the tallest."""
-    width, height = canvas(rng, aspects)
+    width, height = canvas(rng)
     count = rng.randint(2, 5)
     labels = LETTERS[:count] if rng.random() < 0.3 else "".join(rng.sample(LETTERS, count))
     base = height * rng.uniform(0.78, 0.82)

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import captions
 from captions import Note
-from drawings import ASPECTS, Drawing, draw_chart, draw_shapes
+from drawings import Drawing, draw_chart, draw_shapes
+from lexicon import Words
 from PIL import Image
 from strange import draw_strange
 
-SIZES = (96, 128, 128, 160, 192, 256)
+SIZES = (96, 128, 128, 150, 192, 224, 256)
 HELD_OUT_SIZES = (96, 128, 160, 192, 256, 384)
 
 
@@ -32,14 +33,14 @@ class Lesson:
 
 
 def draw_picture(
-    rng: random.Random, sizes: tuple[int, ...], aspects: tuple[float, ...] = ASPECTS
+    rng: random.Random, sizes: tuple[int, ...]
 ) -> tuple[str, Image.Image, Drawing | None]:
     """Shapes, a chart, or something strange."""
     chance, size = rng.random(), rng.choice(sizes)
     if chance < 0.17:
-        kind, image = draw_strange(rng, size, aspects=aspects)
+        kind, image = draw_strange(rng, size)
         return kind, image, None
-    drawing = draw_shapes(rng, aspects) if chance < 0.65 else draw_chart(rng, aspects)
+    drawing = draw_shapes(rng) if chance < 0.65 else draw_chart(rng)
     return "chart" if drawing.bars else "shapes", drawing.render(size), drawing
 
 
@@ -53,13 +54,23 @@ def draw_lesson(rng: random.Random) -> Lesson:
     return Lesson(kind, image, drawing, captions.draw_prompt(rng, caption), note)
 
 
-def held_out(count: int, seed: int, aspects: tuple[float, ...] = ASPECTS) -> list[Lesson]:
+def draw_practice(rng: random.Random) -> tuple[str, str, str]:
+    """A long note to copy, without a picture: the prompt, the caption before it, the note."""
+    words = Words(rng)
+    told = " ".join(words.name() for _ in range(rng.randint(2, 7)))
+    note = Note(rng.choice(captions.NOTES), told[:56].strip())
+    drawing = draw_shapes(rng) if rng.random() < 0.5 else draw_chart(rng)
+    given = captions.join(rng, captions.draw_clause(rng, None), note)
+    return captions.document_prompt(given), captions.describe(drawing), note.sentence()
+
+
+def held_out(count: int, seed: int) -> list[Lesson]:
     """Drawings under the third example's prompt, half of them with a note of held-out words."""
     lessons = []
     for index in range(count):
         rng = random.Random(seed * 1_000_003 + index)
         size = rng.choice(HELD_OUT_SIZES)
-        drawing = (draw_shapes if rng.random() < 0.6 else draw_chart)(rng, aspects)
+        drawing = (draw_shapes if rng.random() < 0.6 else draw_chart)(rng)
         note = captions.draw_note(rng, held_out=True) if index % 2 else None
         caption = captions.join(rng, captions.draw_clause(rng, drawing), note)
         prompt = captions.document_prompt(caption)

@@ -17,8 +17,8 @@ GRID = SIDE // PATCH
 def pixels(image: Image.Image) -> NDArray[np.uint8]:
     """128 pixels square, the longer side filled, the rest grey; (128, 128, 3)."""
     if image.size != (SIDE, SIDE):
-        scale = SIDE / max(image.size)
-        width, height = (min(SIDE, math.ceil(side * scale)) for side in image.size)
+        scale = np.float32(SIDE) / np.float32(max(image.size))  # in single precision, as there
+        width, height = (min(SIDE, math.ceil(np.float32(side) * scale)) for side in image.size)
         small = image.resize((width, height), Image.Resampling.BICUBIC)
         image = Image.new("RGB", (SIDE, SIDE), GREY)
         image.paste(small, offset((width, height)))

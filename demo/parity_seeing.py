@@ -36,14 +36,14 @@ def load(checkpoint: Path) -> Seeing:
 
 
 @torch.no_grad()
-def greedy(model: Seeing, lesson: Lesson) -> tuple[list[int], list[float]]:
+def greedy(model: Seeing, lesson: Lesson, limit: int = LIMIT) -> tuple[list[int], list[float]]:
     """The answer's tokens, and the logarithm of each one's probability."""
     seen = model.eyes(torch.from_numpy(pixels(lesson.image).copy())[None])
     tokens = TOKENS.encode(USER_OPEN) + [-1] * IMAGE_TOKENS
     tokens += TOKENS.encode(lesson.prompt + ANSWER_OPEN)
     said: list[int] = []
     chances: list[float] = []
-    while len(said) < LIMIT:
+    while len(said) < limit:
         scores: Tensor = model.scores(seen, torch.tensor([tokens + said]))[0, -1].log_softmax(-1)
         best = int(scores.argmax())
         if best == CONTROL.index(EOS):
@@ -53,14 +53,14 @@ def greedy(model: Seeing, lesson: Lesson) -> tuple[list[int], list[float]]:
     return said, chances
 
 
-def spoken(server: Any, lesson: Lesson) -> tuple[str, list[float], int]:
+def spoken(server: Any, lesson: Lesson, limit: int = LIMIT) -> tuple[str, list[float], int]:
     """llama.cpp's answer, its tokens' logarithms, and how many tokens the prompt had."""
     parts = [
         {"type": "image_url", "image_url": {"url": data_url(lesson.image)}},
         {"type": "text", "text": lesson.prompt},
     ]
     request = {"messages": [{"role": "user", "content": parts}], "temperature": 0}
-    options = {"max_tokens": LIMIT, "logprobs": True, "top_logprobs": 1}
+    options = {"max_tokens": limit, "logprobs": True, "top_logprobs": 1}
     response = server.handle_chat_completions({**request, **options})
     choice = response["choices"][0]
     chances = [entry["logprob"] for entry in choice["logprobs"]["content"]]

@@ -16,7 +16,7 @@ from drawings import draw_chart, draw_shapes
 from lessons import Lesson
 from strange import draw_strange
 
-SEED = 12
+SEED = 95
 ROWS = 120
 STRANGE, CHARTS = 2, (1, 4, 6, 8)
 SIZES = (144, 160, 192, 224)

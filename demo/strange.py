@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable
 
 import numpy as np
-from drawings import ASPECTS, COLOURS, SIDE, Pen, canvas, corners, font, paper, varied
+from drawings import COLOURS, SIDE, Pen, canvas, corners, font, paper, varied
 from PIL import Image, ImageDraw
 
 Size = tuple[int, int]
@@ -204,10 +204,10 @@ def scattered(rng: random.Random, size: Size) -> Image.Image:
 
 
 def draw_strange(
-    rng: random.Random, pixels: int, held_out: bool = False, aspects: tuple[float, ...] = ASPECTS
+    rng: random.Random, pixels: int, held_out: bool = False
 ) -> tuple[str, Image.Image]:
     """A picture to be declined, and what kind it is; with `held_out` of a kind never trained on."""
-    width, height = (max(8, round(side * pixels / SIDE)) for side in canvas(rng, aspects))
+    width, height = (max(8, round(side * pixels / SIDE)) for side in canvas(rng))
     size = (width, height)
     if held_out:
         if rng.random() < 0.3:

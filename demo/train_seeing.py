@@ -19,7 +19,7 @@ import numpy as np
 import torch
 import torch.nn.functional as functional
 from captions import TOKENS
-from lessons import Lesson, draw_lesson
+from lessons import Lesson, draw_lesson, draw_practice
 from muon import Muon
 from numpy.typing import NDArray
 from padding import pixels
@@ -32,6 +32,7 @@ IGNORED = -100
 EMPTY = {"blank", "gradient"}
 # letters are what the eyes learn last
 WEIGHTS = (2, 2, 1, 1, 3, 1)
+NOTES = 12
 IMAGE = [-1] * IMAGE_TOKENS
 COLUMNS = ("step", "minutes", "labels", "loss", "exact")
 
@@ -40,12 +41,12 @@ def options() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=2600)
     parser.add_argument("--alone", type=int, default=1000, help="steps of the eyes alone")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rate", type=float, default=0.01, help="Muon's learning rate")
     parser.add_argument("--adam-rate", type=float, default=0.0015)
-    parser.add_argument("--decay", type=float, default=0.2, help="share of the steps that decays")
+    parser.add_argument("--decay", type=float, default=0.13, help="share of the steps that decays")
     parser.add_argument("--every", type=int, default=100, help="steps between evaluations")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
@@ -59,6 +60,13 @@ def conversation(lesson: Lesson, text_first: bool = False) -> tuple[list[int], i
     else:
         before = ask(USER_OPEN) + IMAGE + ask(lesson.prompt + ANSWER_OPEN)
     return before + ask(lesson.answer + EOS), len(before)
+
+
+def practice(rng: random.Random) -> tuple[list[int], int]:
+    """The same of a long note to be copied, without a picture."""
+    prompt, caption, note = draw_practice(rng)
+    before = TOKENS.encode(USER_OPEN + prompt + ANSWER_OPEN + caption)
+    return before + TOKENS.encode(note + EOS), len(before)
 
 
 def collate(rows: list[tuple[list[int], int]]) -> tuple[Tensor, Tensor]:
@@ -123,7 +131,17 @@ class Run:
         blocks = [*self.model.eyes.blocks.parameters(), *self.model.language.blocks.parameters()]
         inner = [p for p in blocks if p.ndim == 2]
         known = {*inner}
-        outer = [p for m in (self.model, self.heads) for p in m.parameters() if p not in known]
+        sides: list[tuple[float, list[nn.Module]]] = [
+            (1.0, [self.model.eyes, self.heads]),
+            (2.0, [self.model.inner, self.model.outer, self.model.language]),
+        ]
+        outer = [
+            {
+                "params": [p for m in modules for p in m.parameters() if p not in known],
+                "share": share,
+            }
+            for share, modules in sides
+        ]
         adam = torch.optim.AdamW(outer, args.adam_rate, (0.9, 0.98), weight_decay=0.0)
         self.optimizers: list[tuple[torch.optim.Optimizer, float]] = [
             (Muon(inner, args.rate, precision=torch.float32), args.rate),
@@ -167,17 +185,18 @@ class Run:
 
     def learn(self, rng: random.Random) -> None:
         """Take one training step."""
-        share = self.rate_share()
+        now = self.rate_share()
         for optimizer, rate in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = rate * share
+                group["lr"] = rate * now * group.get("share", 1.0)
         alone = self.step < self.args.alone
         batch = [draw_lesson(rng) for _ in range(self.args.batch)]
         seen = self.model.eyes(pictures(batch))
         loss, right = self.heads.loss(seen, batch)
         if not alone:
             said = self.spoken(seen, [conversation(each, rng.random() < 0.1) for each in batch])
-            loss = said + 0.2 * loss
+            copied = self.copied([practice(rng) for _ in range(NOTES)])
+            loss = said + 0.2 * loss + 0.5 * copied
             value = said.item()
             self.loss = value if not self.loss else 0.98 * self.loss + 0.02 * value
         loss.backward()  # type: ignore[no-untyped-call]
@@ -200,6 +219,12 @@ class Run:
             scores.append(self.model.scores(seen[part], inputs, answers))
             told.append(wanted[answers])
         return functional.cross_entropy(torch.cat(scores), torch.cat(told))
+
+    def copied(self, rows: list[tuple[list[int], int]]) -> Tensor:
+        """The loss of notes without a picture."""
+        inputs, wanted = collate(rows)
+        answers = wanted != IGNORED
+        return functional.cross_entropy(self.model.language(inputs, answers), wanted[answers])
 
     def report(self, count: int) -> None:
         """Evaluate, print and add a line to the curve."""

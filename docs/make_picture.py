@@ -23,7 +23,7 @@ from mirage.cli.demo import ALL, Demonstration, Row, position, turns, varied
 from mirage.status import failures
 
 COLUMNS = 92
-SHOWN = (3, 2)
+SHOWN = (3, 2, 0)
 TARGET = Path(__file__).with_name("before-after.svg")
 FONTS = 'ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace'
 COLOURS = [(86, 92, 104), (224, 108, 117), (152, 195, 121), (229, 192, 123)]

@@ -123,6 +123,6 @@ def test_the_shipped_pictures_are_what_the_script_writes(tmp_path: Path) -> None
     names = [json.loads(row)["image"] for row in rows.splitlines()]
     assert sorted(path.name for path in (SHIPPED / "images").iterdir()) == names
     for name in names:
-        with Image.open(SHIPPED / "images" / name) as shipped:
-            with Image.open(tmp_path / "images" / name) as drawn:
-                assert np.array_equal(np.asarray(shipped), np.asarray(drawn))
+        folders = (SHIPPED / "images", tmp_path / "images")
+        shipped, drawn = (np.asarray(Image.open(folder / name)) for folder in folders)
+        assert np.array_equal(shipped, drawn)

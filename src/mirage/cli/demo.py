@@ -1,4 +1,4 @@
-"""`mirage demo`: two runs on shipped data, by the small model that ships, shown before and after.
+"""`mirage demo`: three runs on shipped data, by the models that ship, shown before and after.
 
 The configurations, the rows and what came of them are left in a folder, to be looked at and run
 again by hand.
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mirage.cli import options
+from mirage.cli.blocks import blocks, has_colours
 from mirage.cli.live import showing
 from mirage.cli.run import told
 from mirage.cli.text import clean, near, say, say_json, short, width
@@ -28,17 +29,22 @@ if TYPE_CHECKING:
 MODEL = "llamacpp:demo"
 REAL = "mirage demo --engine MODEL@http://HOST/v1"
 SHOWN = 3
+PICTURE = 28
 Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Demonstration:
-    """A configuration and its rows, both in `mirage.recipes.demo`, and the file that comes out."""
+    """A configuration and its rows, both in `mirage.recipes.demo`, and the file that comes out.
+
+    `images` is the folder of the rows' pictures.
+    """
 
     title: str
     config: str
     rows: str
     sink: str
+    images: str = ""
 
 
 ALL = (
@@ -53,6 +59,13 @@ ALL = (
         "transform.yaml",
         "sentences.jsonl",
         "questions.jsonl",
+    ),
+    Demonstration(
+        "Short captions of pictures become detailed ones",
+        "captions.yaml",
+        "captions.jsonl",
+        "detailed.jsonl",
+        "images",
     ),
 )
 
@@ -69,10 +82,10 @@ ALL = (
 @click.option("--engine", default=MODEL, show_default=True, metavar="SPEC", help="Who answers.")
 @options.as_json
 def demo(out: Path, engine: str, as_json: bool) -> int:
-    """Make two small datasets out of rows that ship with MIRAGE.
+    """Make three small datasets out of rows that ship with MIRAGE.
 
-    The model is tiny and knows these two jobs only; --engine puts another one in its place. Again,
-    it goes on where it was.
+    The models are tiny and know these three jobs only; --engine puts another one in their place.
+    Again, it goes on where it was.
     """
     from mirage import api
     from mirage.report import Progress
@@ -97,7 +110,7 @@ def demo(out: Path, engine: str, as_json: bool) -> int:
     if as_json:
         say_json({name: summary.to_json() for name, summary in summaries.items()})
     elif len(summaries) == len(ALL) and summary.state == "done":
-        only = " The model is a demonstration: it knows these two jobs only." * (engine == MODEL)
+        only = " The models are a demonstration: they know these jobs only." * (engine == MODEL)
         say(f"Everything is in {near(out)}.{only}\n")
         say(f"next: {click.style(REAL, bold=True)} asks a real model the same")
     return max(summary.exit_code for summary in summaries.values())
@@ -111,8 +124,12 @@ def lay_out(each: Demonstration, out: Path, engine: str) -> tuple[Path, dict[str
 
     shipped = files("mirage.recipes") / "demo"
     config, rows = out / each.config, out / each.rows
-    for path in (config, rows):
-        content = (shipped / path.name).read_bytes()
+    names = [each.config, each.rows]
+    if each.images:
+        pictures = sorted(path.name for path in (shipped / each.images).iterdir())
+        names += [f"{each.images}/{name}" for name in pictures]
+    for name in names:
+        path, content = out / name, (shipped / name).read_bytes()
         if not path.exists() or path.read_bytes() != content:
             write_bytes(path, content)
     run_dir = out / "runs" / config.stem
@@ -141,11 +158,18 @@ def varied(found: Iterable[tuple[Row, Row]], count: int) -> list[tuple[Row, Row]
     """So many pairs, first those that begin differently afterwards."""
     alike: dict[str, list[tuple[Row, Row]]] = {}
     for before, after in found:
-        replies = [turn["content"] for turn in after["conversations"]]
-        start = replies[-1] if "conversations" in before else replies[0]
-        alike.setdefault(start.partition(" ")[0], []).append((before, after))
+        start = beginning(before, after).partition(" ")[0]
+        alike.setdefault(start, []).append((before, after))
     in_turn = chain.from_iterable(zip_longest(*alike.values()))
     return list(islice((pair for pair in in_turn if pair), count))
+
+
+def beginning(before: Row, after: Row) -> str:
+    """What the model wrote first."""
+    if "caption" in after:
+        return str(after["caption"])
+    replies = [turn["content"] for turn in after["conversations"]]
+    return str(replies[-1] if "conversations" in before else replies[0])
 
 
 def table(each: Demonstration, out: Path, summary: Summary) -> Table:
@@ -162,19 +186,32 @@ def table(each: Demonstration, out: Path, summary: Summary) -> Table:
     shown.add_column("before", ratio=1, overflow="fold", header_style="bold")
     shown.add_column("after", ratio=1, overflow="fold", header_style="bold cyan")
     for before, after in varied(pairs(rows, summary), SHOWN):
-        shown.add_row(turns(before, ""), turns(after, "cyan"))
+        shown.add_row(look(each, out, before), turns(after, "cyan"))
     for failed in failures(summary.folder):
         said = f"failed: {short(failed['message'])}\n{short(failed['raw'] or '', 120)}"
-        shown.add_row(turns(rows[position(failed)], ""), Text(said, style="yellow"))
+        shown.add_row(look(each, out, rows[position(failed)]), Text(said, style="yellow"))
         break
     return shown
+
+
+def look(each: Demonstration, out: Path, row: Row) -> Text:
+    """A row as it was: its picture, where it has one and the terminal has colours, and its text."""
+    from rich.text import Text
+
+    if not each.images:
+        return turns(row, "")
+    path = out / each.images / row["image"]
+    columns = min(PICTURE, width() // 2 - 6)
+    picture = blocks(path, columns) if has_colours() else Text(f"[{path.name}]\n", "dim")
+    return picture + turns(row, "")
 
 
 def turns(row: Row, style: str) -> Text:
     """A conversation turn by turn, the user's dimmed; or the text of a row that is none."""
     from rich.text import Text
 
-    told = row.get("conversations") or [{"role": "", "content": row.get("text", "")}]
+    text = row.get("text", row.get("caption", ""))
+    told = row.get("conversations") or [{"role": "", "content": text}]
     styles = ["dim" if turn["role"] == "user" else style for turn in told]
     texts = [clean(turn["content"]).strip() for turn in told]
     return Text("\n").join(map(Text, texts, styles))

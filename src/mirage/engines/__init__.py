@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from mirage.config import SERVED
+from mirage.config.engines import DEMO
 from mirage.config.models import EngineConfig
 from mirage.errors import ConfigError, Mistake
 from mirage.record import Engine
@@ -37,6 +38,10 @@ def open_engine(config: EngineConfig, *, backend: str, name: str, base: Path) ->
             from mirage.engines.openai import OpenAIEngine
 
             return OpenAIEngine(config, name=name)
+        case "llamacpp" if config.model_path == DEMO:
+            from mirage.engines.demo import DemoEngine
+
+            return DemoEngine(config, name=name)
         case "llamacpp":
             from mirage.engines.llamacpp import LlamaEngine
 
@@ -67,6 +72,10 @@ def identity(config: EngineConfig, backend: str, base: Path = Path()) -> str:
             from mirage.engines import gpu_config
 
             return gpu_config.model_identity(config, gpu_config.KINDS[backend], base)
+        case "llamacpp" if config.model_path == DEMO:
+            from mirage.engines.demo import demo_identity
+
+            return demo_identity(config)
         case "llamacpp":
             from mirage.engines.llamacpp import model_identity
 

@@ -20,7 +20,6 @@ import os
 import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +42,6 @@ CONTEXT = 4096
 MAX_TOKENS = 1024
 SMALL_MODEL = 64 << 20
 ARGS = frozenset({"mmproj", "threads", "context"})
-DEMO = "recipes/demo/model.gguf"
 MEDIA_TYPES = frozenset({"image/jpeg", "image/png"})
 FIELDS = ["content", "stop_type", "tokens_predicted", "tokens_evaluated"]
 THINKS = (
@@ -198,10 +196,7 @@ def _files(config: EngineConfig, name: str, base: Path) -> tuple[Path, Path | No
         mistakes.append(Mistake(f"{name}.backend", hint))
     unknown = sorted(set(config.args) - ARGS)
     mistakes += [Mistake(f"{name}.args.{key}", "not an argument of this engine") for key in unknown]
-    if config.model_path == "demo":
-        model = Path(str(resources.files("mirage"))) / DEMO
-    else:
-        model = base / Path(config.model_path or "").expanduser()
+    model = base / Path(config.model_path or "").expanduser()
     if not model.is_file():
         missing = f"no such file: {model}" if config.model_path else "missing: a GGUF file, or demo"
         mistakes.append(Mistake(f"{name}.model_path", missing))

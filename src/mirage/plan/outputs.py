@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mirage.config.engines import DEMO
 from mirage.config.models import EngineConfig, FilterOutput, LLMOutput, PythonOutput, Sampling
 from mirage.config.schema import many as list_schema
 from mirage.names import suggest
@@ -27,7 +28,7 @@ WITHOUT_CHOICES = ("output_type", "output_schema", "structured", "many", "format
 NO_ENGINE = (
     "no engine is given: add `engine:` with the `base_url` of an OpenAI-compatible endpoint or a "
     "`model_path` that ends in .gguf, or a flag: --engine openai:MODEL@http://HOST/v1, "
-    "--engine llamacpp:FILE.gguf, --engine llamacpp:demo (the small model that ships with MIRAGE), "
+    "--engine llamacpp:FILE.gguf, --engine llamacpp:demo (the small models that ship with MIRAGE), "
     "--engine fake (for a trial of the configuration)"
 )
 
@@ -46,7 +47,8 @@ class EngineSpec:
 
     @property
     def sees(self) -> bool:
-        return self.backend != "llamacpp" or "mmproj" in self.config.args
+        given = self.config
+        return self.backend != "llamacpp" or "mmproj" in given.args or given.model_path == DEMO
 
 
 @dataclass(frozen=True, slots=True)
