@@ -20,8 +20,9 @@ from mirage.errors import ConfigError, Mistake, RunError
 from mirage.glimpse import Preview, glimpse
 from mirage.job import Job, Rows, prepare, run_dir
 from mirage.report import Progress
-from mirage.scale.local import team
+from mirage.scale.local import PATIENCE_SECONDS, team
 from mirage.scale.ranks import parent, rank_of
+from mirage.scale.roll_call import DONE
 from mirage.session import Summary, execute
 from mirage.work.lock import owner_of
 from mirage.work.rank import Rank
@@ -69,11 +70,17 @@ def run(
     if max(rank.count, count) > 1 and (rows is not None or not whole.file):
         message = "several processes share a run only where its configuration is a file"
         raise ConfigError([Mistake("run.workers", f"{message} and its rows are not in memory")])
+    if count > 1 and isinstance(config, Loaded) and config.flagged:
+        message = "the other processes read the file alone: write the overrides into it"
+        raise ConfigError([Mistake("run.workers", message)])
     if count == 1:
         return start(whole, rows, rank, progress, accept_changes)
     with team(count, run_arguments(whole.file, **given)) as workforce:
         summary = start(whole, rows, workforce.rank, progress, accept_changes)
-    summary.warnings.extend(workforce.losses())
+        done = summary.state == DONE  # else they finish their calls first
+        workforce.finish(PATIENCE_SECONDS if done else None)
+    if done:
+        summary.warnings.extend(workforce.losses())
     return summary
 
 

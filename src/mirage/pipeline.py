@@ -1,6 +1,6 @@
 """THE WAY: the loop that every record takes.
 
-    1. `Survey` cuts the source into blocks (owed.py).
+    1. `Survey` cuts the source into blocks (survey.py).
     2. `Reader` claims a block, reads it and hands out the records that have no outcome yet.
     3. A free worker takes the next one and lets it `travel` through the steps (journey.py).
     4. Each completion is journalled before the record goes on (journal.py).
@@ -30,9 +30,11 @@ from mirage.journal import FAILED, PARTIAL, Writer
 from mirage.report import Counts, Progress, Usage
 from mirage.work.assemble import Workplace, assemble
 from mirage.work.folder import PartNote
+from mirage.work.gate import OPEN
 from mirage.work.journey import Crew, halted, travel
-from mirage.work.owed import Batch, BlockRun, Follower, Owed, Reader, Survey, Wanted
+from mirage.work.owed import Batch, BlockRun, Owed, Reader, Wanted
 from mirage.work.rank import ALONE, Rank
+from mirage.work.survey import Follower, Survey
 
 AHEAD = 16
 SHARE_JUDGED_AFTER = 100
@@ -118,7 +120,9 @@ class Pipeline:
         try:
             await asyncio.to_thread(survey.start)
             if self.rank.owns and self.rank.count > 1:
-                self.work.folder.admit(self.rank.launch)
+                self.work.folder.gate.write(self.rank.launch, OPEN, self.work.makes)
+            if self.rank.count > 1:
+                reader.opened, reader.owns = self.work.folder.gate.opened(), self.rank.owns
             async with asyncio.TaskGroup() as group:
                 finish = partial(self._finish, group)
                 self.feed = Feed(reader.batches(survey), finish)
@@ -144,8 +148,6 @@ class Pipeline:
         plan, folder, source = self.work.plan, self.work.folder, self.work.source
         reader = Reader(plan, source, folder, writer, self.progress, self.wanted)
         reader.torn, reader.open, reader.stopped = self.warnings, self.open, self.stopped
-        if self.rank.count > 1:
-            reader.begun = folder.begun() if self.rank.owns else frozenset()
         return reader
 
     def _slots(self) -> int:

@@ -29,7 +29,7 @@ from mirage.job import Job
 from mirage.journal import Carried
 from mirage.pipeline import Pipeline, totals
 from mirage.report import Counts, Progress, Usage
-from mirage.scale.roll_call import DONE, INTERRUPTED, STOPPED, RollCall, wait_for_owner
+from mirage.scale.roll_call import DONE, INTERRUPTED, STOPPED, RollCall
 from mirage.sources import open_source
 from mirage.steps.workers import Workers
 from mirage.work.journey import Crew
@@ -99,7 +99,7 @@ def execute(
     folder = job.folder
     try:
         if not rank.owns:
-            wait_for_owner(folder, rank)
+            session.ranks.enter(job.work.makes)
             return run_loop(session.run)
         with Lock(folder.root):
             folder.sweep()
@@ -108,8 +108,7 @@ def execute(
             try:
                 return run_loop(session.run)
             finally:
-                if rank.count > 1:
-                    folder.dismiss(rank.launch)
+                session.ranks.close(STOPPED)
     except (OSError, sqlite3.Error) as exc:
         raise RunError(f"the run in {folder.root} cannot go on: {exc}") from exc
 
@@ -182,7 +181,7 @@ class Session:
             with self._signals(pipeline):
                 await pipeline.run()
         except StoppedError as stop:
-            state, reason = STOPPED, str(stop)
+            state, reason = self.ranks.verdict(str(stop))
         except asyncio.CancelledError:
             if not self.interrupted:
                 raise

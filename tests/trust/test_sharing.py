@@ -18,6 +18,7 @@ from mirage import api, session
 from mirage.engines.mock import Behaviour, MockServer, running
 from mirage.errors import ConfigError, LockedError, RunError
 from mirage.scale import roll_call
+from mirage.work.gate import OPEN
 from mirage.work.lock import Lock
 from mirage.work.rank import Rank
 
@@ -110,7 +111,13 @@ def test_ranks_of_a_launcher(tmp_path: Path, server: MockServer) -> None:
     assert [end(process)[0] for process in (first, second)] == [0, 0]
     assert server.stats.calls == 200
     data = trial.data()
-    assert data == alone(trial)
+    trial.append(questions(20, start=200))
+    second = begin(trial, env={**said, "RANK": "1"})
+    time.sleep(1.0)
+    first = begin(trial, env={**said, "RANK": "0"})
+    assert [end(process)[::2] for process in (first, second)] == [(0, ""), (0, "")]
+    assert trial.data().startswith(data)
+    assert trial.data() == alone(trial)
 
 
 def test_workers_that_are_killed(tmp_path: Path, server: MockServer) -> None:
@@ -128,6 +135,8 @@ def test_workers_that_are_killed(tmp_path: Path, server: MockServer) -> None:
     assert [str(warning)[:6] for warning in summary["warnings"]] == ["rank 1", "rank 2"]  # type: ignore[attr-defined]
     assert len(server.stats.prompts) == 1_500
     assert server.stats.calls - 1_500 <= IN_FLIGHT
+    progress = orjson.loads((trial.run_dir / "progress.json").read_bytes())
+    assert progress["counts"]["read"] <= 1_500
     data = trial.data()
     assert data == alone(trial)
 
@@ -185,10 +194,10 @@ def test_a_rank_without_an_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(roll_call, "OWNER_SECONDS", 0.2)
     trial = Trial(tmp_path, questions(3))
     job = trial.job()
-    job.folder.root.mkdir()
-    job.folder.admit("another launch")
-    with pytest.raises(RunError, match="rank 0 has not begun"):
-        session.execute(job, rank=Rank(1, 2, "this launch"))
+    with Lock(job.folder.root):
+        job.folder.gate.write("another launch", OPEN, job.work.makes)
+        with pytest.raises(RunError, match="rank 0 has not begun"):
+            session.execute(job, rank=Rank(1, 2, "this launch"))
 
 
 def test_a_block_that_another_process_has(tmp_path: Path) -> None:
@@ -236,6 +245,50 @@ def test_only_files_are_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         api.run(trial.config, questions(3))
 
 
+def test_overrides_that_the_others_would_not_see(tmp_path: Path) -> None:
+    """A loaded configuration that says more than its file is for one process."""
+    trial = Trial(tmp_path, questions(3), run={"workers": 2})
+    path = tmp_path / "config.yaml"
+    path.write_bytes(orjson.dumps(trial.config))
+    config = api.load_config(path, overrides={"source": {"limit": 1}})
+    with pytest.raises(ConfigError, match="the other processes read the file alone"):
+        api.run(config)
+
+
+def test_another_configuration(tmp_path: Path) -> None:
+    """A rank that would make something else than rank 0 makes nothing."""
+    trial = Trial(tmp_path, questions(3))
+    job = trial.job()
+    with Lock(job.folder.root):
+        job.folder.gate.write("launch", OPEN, job.work.makes)
+        trial.set(outputs=[{"name": "answer", "type": "llm", "prompt": "Another: {q}"}])
+        with pytest.raises(RunError, match="rank 1 has another configuration"):
+            session.execute(trial.job(), rank=Rank(1, 2, "launch"))
+
+
+def test_workers_where_the_run_cannot_begin(tmp_path: Path) -> None:
+    """They are sent away at once, and one process says why."""
+    trial = Trial(tmp_path, questions(3), run={"workers": 3})
+    with Lock(trial.run_dir):
+        began = time.monotonic()
+        code, _, err = end(begin(trial))
+    assert (code, err) == (5, "")
+    assert time.monotonic() - began < 8
+
+
+def test_the_source_is_not_cut_anew_under_a_living_rank(tmp_path: Path) -> None:
+    """One of an earlier launch, whose rank 0 was killed, may still finish its calls."""
+    trial = Trial(tmp_path, questions(3))
+    trial.run()
+    half = trial.run_dir / "blocks" / "000000" / ".mirage-half.tmp"
+    half.touch()
+    with Lock(half.parent):
+        with pytest.raises(LockedError, match="still in use"):
+            trial.run(accept_changes=True)
+        assert half.exists()
+    assert trial.run(accept_changes=True).counts.written == 3
+
+
 def test_a_retry_is_for_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A launcher's further ranks are told so."""
     trial = Trial(tmp_path, questions(3))
@@ -259,3 +312,16 @@ def test_rows_appended_for_several_workers(tmp_path: Path, server: MockServer) -
     assert trial.source.read_bytes() == lines(questions(140))
     progress = orjson.loads((trial.run_dir / "progress.json").read_bytes())
     assert (progress["counts"]["read"], progress["resumed"]) == (140, 100)
+
+
+def test_a_new_prompt_for_several_workers(tmp_path: Path, server: MockServer) -> None:
+    """What one makes anew is counted once, though an old part was there."""
+    trial = Trial(tmp_path, questions(100), server.base_url, run={"block_rows": 5})
+    trial.run()
+    trial.set(run={"workers": 2, "max_failures": 60}, engine={"retries": 0})
+    trial.set(outputs=[{"name": "answer", "type": "llm", "prompt": "Another: {q}"}])
+    server.behaviour = Behaviour(latency=0.02, share_500=0.5)
+    code, summary, err = end(begin(trial))
+    assert code == 3, (summary, err)
+    progress = orjson.loads((trial.run_dir / "progress.json").read_bytes())
+    assert (progress["counts"]["read"], progress["resumed"]) == (100, 0)

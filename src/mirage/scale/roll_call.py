@@ -15,7 +15,7 @@ from mirage.errors import RunError
 from mirage.pipeline import too_many
 from mirage.report import Progress
 from mirage.work.folder import RunFolder
-from mirage.work.lock import is_owned
+from mirage.work.gate import OPEN, Sign
 from mirage.work.rank import Rank
 
 DONE, STOPPED, INTERRUPTED = "done", "stopped", "interrupted"
@@ -37,9 +37,26 @@ class RollCall:
     shown: Progress
     max_failures: float | int | None = None
     mine: Progress = field(init=False)
+    entered: Sign = field(init=False)
 
     def __post_init__(self) -> None:
         self.mine = self.shown if self.rank.count == 1 else Progress()
+
+    def enter(self, makes: str) -> None:
+        """Wait until rank 0 of the same launch has found that the run can begin. Raises RunError
+        where it never does, or where it makes something else than this rank would.
+        """
+        deadline = time.monotonic() + OWNER_SECONDS
+        while (sign := self.folder.gate.entry(self.rank.launch)) is None:
+            if time.monotonic() > deadline:
+                raise RunError(
+                    f"rank 0 has not begun the run in {self.folder.root} for {OWNER_SECONDS:.0f} "
+                    "s: has it failed, or is that folder not the same for all ranks?"
+                )
+            time.sleep(LOOK_SECONDS)
+        if sign.makes not in ("", makes):
+            raise RunError(f"rank {self.rank.number} has another configuration than rank 0")
+        self.entered = sign
 
     def look(self) -> str:
         """Save what this rank has done; returns why it must stop, empty where it need not."""
@@ -49,10 +66,11 @@ class RollCall:
             return ""
         if self.rank.owns:
             return self._trouble()
-        stands = self.folder.admits(self.rank.launch) and is_owned(self.folder.root)
-        return "" if stands else "rank 0 has ended"
+        return "" if self.folder.gate.admits(self.entered) else "rank 0 has ended"
 
     def save(self) -> None:
+        if not self.rank.owns and not self.folder.gate.follows(self.entered):
+            return  # another launch has this place now
         if self.rank.owns and self.rank.count > 1:
             self.shown.phase = self.mine.phase
             self.shown.sum_up(self.mine, self._others())
@@ -69,11 +87,28 @@ class RollCall:
     def _others(self) -> list[Progress]:
         return [Progress.load(self.folder.root, n) for n in range(1, self.rank.count)]
 
+    def verdict(self, reason: str) -> tuple[str, str]:
+        """How this rank has ended, and why, where it was stopped: well where the owner has."""
+        sign = None if self.rank.owns else self.folder.gate.read()
+        if sign is not None and sign.state == DONE and sign.lock == self.entered.lock:
+            return DONE, ""
+        return STOPPED, reason
+
+    def close(self, state: str) -> None:
+        """Have the other ranks of the launch end, those too that have yet to begin; the first word
+        counts.
+        """
+        if self.rank.count == 1:
+            return
+        sign = self.folder.gate.read()
+        if sign is None or sign.state == OPEN:
+            self.folder.gate.write(self.rank.launch, state, "" if sign is None else sign.makes)
+
     async def end(self, state: str, reason: str) -> None:
         """The last word of this rank; the owner waits for that of the others, if not for long."""
         self.mine.trouble = self.shown.trouble = reason
         if self.rank.owns and self.rank.count > 1:
-            self.folder.dismiss(self.rank.launch)
+            self.close(state)
             deadline = time.monotonic() + LAST_WORDS_SECONDS
             while any(each.phase not in ENDED for each in self._others()):
                 if time.monotonic() > deadline:
@@ -81,17 +116,3 @@ class RollCall:
                 await asyncio.sleep(LOOK_SECONDS)
         self.mine.phase = self.shown.phase = state
         self.save()
-
-
-def wait_for_owner(folder: RunFolder, rank: Rank) -> None:
-    """Until rank 0 of the same launch has found that the run can begin. Raises RunError where it
-    never does.
-    """
-    deadline = time.monotonic() + OWNER_SECONDS
-    while not folder.has_begun(rank.launch):
-        if time.monotonic() > deadline:
-            raise RunError(
-                f"rank 0 has not begun the run in {folder.root} for {OWNER_SECONDS:.0f} s: "
-                "has it failed, or is that folder not the same for all ranks?"
-            )
-        time.sleep(LOOK_SECONDS)

@@ -178,6 +178,11 @@ class Workplace:
     sink: Sink
     folder: RunFolder
 
+    @property
+    def makes(self) -> str:
+        """What tells parts of this plan and sink from those of others."""
+        return f"{self.plan.fingerprint.hex()} {self.plan.sink_fingerprint}"
+
 
 def assemble(block: Block, work: Workplace, columns: Any = None) -> PartNote:
     """Write a block's part, the list of its failures and its note.

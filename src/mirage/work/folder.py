@@ -2,7 +2,7 @@
 
     run/
       lock                       who owns it
-      open                       which launch's other ranks may work here, or that it has ended
+      open                       which launch's other ranks may work here, or how it has ended
       blocks.jsonl               the blocks of the source
       source.json                its files as they were, and whether all of it is in blocks
       blocks/000000/             lock while it is worked on; attempt-0000.sqlite ..., part.jsonl or
@@ -16,6 +16,7 @@ sink, and no journal was written after it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
@@ -25,12 +26,14 @@ from typing import Any
 import orjson
 
 from mirage.atomic import sweep, write_bytes
-from mirage.errors import RunError, SourceChangedError
+from mirage.errors import LockedError, RunError, SourceChangedError
 from mirage.journal import carry_over
 from mirage.record import FileState, Source
 from mirage.report import Counts, Usage
 from mirage.sources.blocks import Block
 from mirage.work.block_list import BlockList
+from mirage.work.gate import Gate
+from mirage.work.lock import is_owned, owner_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +81,11 @@ class RunFolder:
         self.root = root
 
     def sweep(self) -> None:
-        """Remove what earlier owners left half-written when they were killed."""
-        for folder in (self.root, *self.root.glob("blocks/*"), *self.root.glob("blocks/*/images")):
+        """Remove what earlier owners left half-written when they were killed; a block that a
+        process of theirs still works on is left alone.
+        """
+        blocks = [folder for folder in self.root.glob("blocks/*") if not is_owned(folder)]
+        for folder in (self.root, *blocks, *(block / "images" for block in blocks)):
             sweep(folder)
             for clock in folder.glob("clock-*"):
                 clock.unlink(missing_ok=True)
@@ -146,30 +152,22 @@ class RunFolder:
 
     # -- several processes ------------------------------------------------------------------------
 
-    def admit(self, launch: str) -> None:
-        """Let the other ranks of a launch begin: the blocks are those of the source."""
-        write_bytes(self.root / "open", launch.encode())
+    @property
+    def gate(self) -> Gate:
+        return Gate(self.root)
 
-    def dismiss(self, launch: str) -> None:
-        """Have the other ranks of a launch stop, those too that have yet to begin."""
-        write_bytes(self.root / "open", f"{ENDED}{launch}".encode())
+    def since(self, number: int, names: str, time_ns: int) -> bool:
+        """Whether any of a block's files of these names is newer than a time of the file system."""
+        found = self.block(number).glob(names)
+        with contextlib.suppress(FileNotFoundError):
+            return any(path.stat().st_mtime_ns > time_ns for path in found)
+        return True
 
-    def admits(self, launch: str) -> bool:
-        return self._opened() == launch
-
-    def has_begun(self, launch: str) -> bool:
-        """Whether the owner of a launch has opened the run, even if it has closed it since."""
-        return self._opened().removeprefix(ENDED) == launch
-
-    def _opened(self) -> str:
-        try:
-            return (self.root / "open").read_text()
-        except FileNotFoundError:
-            return ""
-
-    def begun(self) -> frozenset[int]:
-        """The blocks that have a part, of whichever plan."""
-        return frozenset(int(note.parent.name) for note in self.root.glob("blocks/*/part.json"))
+    def refuse_company(self) -> None:
+        """Raise LockedError while a process of an earlier launch finishes its calls."""
+        for lock in sorted(self.root.glob("blocks/*/lock")):
+            if is_owned(lock.parent):
+                raise LockedError(f"{lock.parent} is still in use by {owner_of(lock.parent)}")
 
     # -- what belongs to a block -----------------------------------------------------------------
 
@@ -252,6 +250,7 @@ class RunFolder:
 
     def start_over(self) -> None:
         """Find the blocks anew, and carry over the completions that the old ones hold."""
+        self.refuse_company()
         old = self.root / "blocks"
         if old.exists():
             carry_over(sorted(old.glob("*/attempt-*.sqlite")), self.carried)
@@ -265,7 +264,6 @@ class RunFolder:
         return self.root / "carried.sqlite"
 
 
-ENDED = "ended "
 GO_ON = (
     "bring the source back, start over in another `run.dir`, or go on with the completions already "
     "paid for: mirage run --accept-changes"

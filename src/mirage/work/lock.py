@@ -53,11 +53,13 @@ class Heart:
 
     def __init__(self) -> None:
         self._paths: set[Path] = set()
+        self._beats = False
         self._changed = threading.Condition()
 
     def add(self, path: Path) -> None:
         with self._changed:
-            if not self._paths:
+            if not self._beats:
+                self._beats = True
                 threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
             self._paths.add(path)
 
@@ -74,6 +76,7 @@ class Heart:
                 for path in self._paths:
                     with contextlib.suppress(OSError):
                         os.utime(path)
+            self._beats = False
 
 
 HEART = Heart()

@@ -1,4 +1,4 @@
-"""What is owed: the blocks of the source, and of each the records that have no outcome yet.
+"""What is owed: of each block the records that have no outcome yet.
 
 This is the reading side of the pipeline. It runs in threads, ahead of the records under way.
 """
@@ -16,123 +16,32 @@ from pathlib import Path
 from mirage.errors import LockedError
 from mirage.journal import FAILED, PARTIAL, RECORD, Entry, Journal, Writer
 from mirage.plan import Plan
-from mirage.record import FileState, Record
+from mirage.record import Record
 from mirage.report import Progress
-from mirage.sources.blocks import Block, Bounds, Readable, blocks
+from mirage.sources.blocks import Block, Readable
 from mirage.value import value
 from mirage.work.folder import PartNote, RunFolder
 from mirage.work.lock import Lock
+from mirage.work.survey import LOOK_AGAIN_SECONDS
 
 BATCH = 128
-LOOK_AGAIN_SECONDS = 0.2
 
 Wanted = Callable[[str, str], bool]
 """Whether a failure, given its boundary and kind, is to be tried again."""
-
-
-class Survey:
-    """The blocks of a run: those stored before, then those found in the source, ahead in a thread.
-
-    Each new block, no larger than `bounds`, is stored before it is handed out. Only the owner of
-    the run makes a survey; the other ranks follow it.
-    """
-
-    def __init__(
-        self, source: Readable, folder: RunFolder, progress: Progress, bounds: Bounds
-    ) -> None:
-        self._source, self._folder, self._progress = source, folder, progress
-        self._bounds = bounds
-        self._list = folder.block_list()
-        self._found = self._list.more()
-        self._progress.surveyed = sum(block.rows for block in self._found)
-        self._more = threading.Condition()
-        self._ended = False
-        self._error: BaseException | None = None
-        self._files: list[FileState] = []
-        self._thread = threading.Thread(target=self._run, name="survey", daemon=True)
-
-    def start(self) -> None:
-        """Check the stored blocks, and begin to look for others.
-
-        The files' states are taken before they are read, so that later changes show.
-        """
-        self._files = self._folder.check_source(self._source)
-        self._folder.set_files(self._files)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            for block in blocks(self._source, tuple(self._found), self._bounds):
-                if self._ended:
-                    return
-                self._list.append(block)
-                with self._more:
-                    self._found.append(block)
-                    self._progress.surveyed += block.rows
-                    self._more.notify()
-            known = {state.file for state in self._files}
-            further = (state for state in self._source.files() if state.file not in known)
-            self._folder.set_files([*self._files, *further], complete=True)
-            self._progress.total = self._progress.surveyed
-        except BaseException as exc:  # noqa: BLE001 - raised again in the reader's thread
-            self._error = exc
-        finally:
-            with self._more:
-                self._ended = True
-                self._more.notify()
-
-    def __iter__(self) -> Iterator[Block]:
-        at = 0
-        while (block := self._block(at)) is not None:
-            yield block
-            at += 1
-
-    def _block(self, at: int) -> Block | None:
-        """The block with this number, once it is found; None after the last one."""
-        with self._more:
-            self._more.wait_for(lambda: len(self._found) > at or self._ended)
-            if self._error is not None:
-                raise self._error
-            return self._found[at] if len(self._found) > at else None
-
-    def stop(self) -> None:
-        self._ended = True
-        if self._thread.is_alive():
-            self._thread.join()
-
-
-class Follower:
-    """The blocks of a run as its owner finds them, for the other ranks."""
-
-    def __init__(self, folder: RunFolder, stopped: threading.Event) -> None:
-        self._folder = folder
-        self._stopped = stopped
-
-    def start(self) -> None:
-        """Nothing to check: the owner has."""
-
-    def __iter__(self) -> Iterator[Block]:
-        found, complete = self._folder.block_list(), False
-        while not complete:
-            complete = self._folder.surveyed  # asked first: the last block may come in between
-            yield from found.more()
-            if not complete and self._stopped.wait(LOOK_AGAIN_SECONDS):
-                return
-
-    def stop(self) -> None:
-        self._stopped.set()
 
 
 @dataclass(slots=True, eq=False)
 class BlockRun:
     """A block under way: `owed` records are handed out and not settled; is all of it `read`?
 
-    Both are the event loop's to change.
+    Both are the event loop's to change. What its journal holds is `counted` where a rank that died
+    has told of it.
     """
 
     block: Block
     journal: Journal
     claim: Lock
+    counted: bool = False
     owed: int = 0
     read: bool = False
     pending: dict[bytes, asyncio.Future[None]] = field(default_factory=dict)
@@ -168,9 +77,9 @@ class Reader:
     """Goes through the blocks in order, claims what is owed and hands it out, in batches.
 
     A block that another process has claimed is left to it, and looked at again at the end: that
-    process may have died. `wanted` is given for a retry. `progress` counts what was found settled
-    in blocks `begun` before; those begun since are counted by who works on them. `open` are the
-    blocks under way.
+    process may have died. `wanted` is given for a retry. `progress` counts what was found settled;
+    of what several ranks have settled since `opened` (a time of the file system, in ns), each
+    counts its own. `open` are the blocks under way.
     """
 
     plan: Plan
@@ -180,7 +89,8 @@ class Reader:
     progress: Progress
     wanted: Wanted | None = None
     torn: list[str] = field(default_factory=list)
-    begun: frozenset[int] | None = None
+    opened: int | None = None
+    owns: bool = True
     open: set[BlockRun] = field(default_factory=set)
     stopped: threading.Event = field(default_factory=threading.Event)
 
@@ -229,16 +139,21 @@ class Reader:
         note = self._note(block)
         if note is None or not self._stands(block, note):
             return False
-        if self.begun is None or block.number in self.begun:
+        if self.owns and not self._settled_since(block, "part.json"):
             self.progress.counts.add(note.counts)
             self.progress.resumed += note.counts.read
         self.progress.blocks_done += 1
         return True
 
+    def _settled_since(self, block: Block, names: str) -> bool:
+        """Whether another rank has counted what a block's files say."""
+        return self.opened is not None and self.folder.since(block.number, names, self.opened)
+
     def _open(self, block: Block, claim: Lock) -> BlockRun:
         journal = Journal(self.folder.block(block.number), self.plan.fingerprint, self.writer)
         self.torn.extend(journal.torn)
-        run = BlockRun(block, journal, claim)
+        counted = self._settled_since(block, "attempt-*.sqlite")
+        run = BlockRun(block, journal, claim, counted=counted)
         run.entries = {(entry.position, entry.child): entry for entry in journal.entries()}
         self._reject_again(run, self._note(block))
         self.open.add(run)
@@ -261,7 +176,8 @@ class Reader:
         for position, (record, base) in enumerate(self._records(run.block)):
             owed = self._owed(Owed(run, position, record, base))
             if owed is None:
-                self._count(run.entries[position, RECORD])
+                if not run.counted:
+                    self._count(run.entries[position, RECORD])
                 continue
             batch.append(owed)
             if len(batch) == BATCH:
