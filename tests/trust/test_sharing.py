@@ -17,6 +17,7 @@ import pytest
 from mirage import api, session
 from mirage.engines.mock import Behaviour, MockServer, running
 from mirage.errors import ConfigError, LockedError, RunError
+from mirage.report import Progress
 from mirage.scale import roll_call
 from mirage.work.gate import OPEN
 from mirage.work.lock import Lock
@@ -82,6 +83,11 @@ def claims(trial: Trial) -> list[Path]:
     return list(trial.run_dir.glob("blocks/*/lock"))
 
 
+def worked(trial: Trial, rank: int) -> bool:
+    """Whether a rank has told of records that it has settled."""
+    return Progress.load(trial.run_dir, rank).settled > 0
+
+
 def test_three_workers_write_what_one_writes(tmp_path: Path, server: MockServer) -> None:
     """Byte for byte; each row is asked about once, and no worker was idle."""
     trial = Trial(tmp_path, questions(600), server.base_url)
@@ -126,7 +132,7 @@ def test_workers_that_are_killed(tmp_path: Path, server: MockServer) -> None:
     trial.set(run={"block_rows": 50, "workers": 3}, engine={"max_in_flight": IN_FLIGHT})
     rng = random.Random(3)
     process = begin(trial)
-    until(lambda: server.stats.calls > 30)
+    until(lambda: all(worked(trial, rank) for rank in (1, 2)))
     for pid in children(process):
         time.sleep(rng.uniform(0, 0.4))
         os.kill(pid, signal.SIGKILL)
@@ -320,8 +326,9 @@ def test_a_new_prompt_for_several_workers(tmp_path: Path, server: MockServer) ->
     trial.run()
     trial.set(run={"workers": 2, "max_failures": 60}, engine={"retries": 0})
     trial.set(outputs=[{"name": "answer", "type": "llm", "prompt": "Another: {q}"}])
-    server.behaviour = Behaviour(latency=0.02, share_500=0.5)
+    server.behaviour = Behaviour(latency=0.3, share_500=0.5)
     code, summary, err = end(begin(trial))
     assert code == 3, (summary, err)
+    assert worked(trial, 1)
     progress = orjson.loads((trial.run_dir / "progress.json").read_bytes())
     assert (progress["counts"]["read"], progress["resumed"]) == (100, 0)
