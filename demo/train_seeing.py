@@ -41,8 +41,8 @@ def options() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--steps", type=int, default=2600)
-    parser.add_argument("--alone", type=int, default=1000, help="steps of the eyes alone")
+    parser.add_argument("--steps", type=int, default=2980)
+    parser.add_argument("--alone", type=int, default=1100, help="steps of the eyes alone")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rate", type=float, default=0.01, help="Muon's learning rate")
     parser.add_argument("--adam-rate", type=float, default=0.0015)
