@@ -282,6 +282,17 @@ def test_workers_where_the_run_cannot_begin(tmp_path: Path) -> None:
     assert time.monotonic() - began < 8
 
 
+def test_workers_whose_owner_is_killed_before_it_begins(tmp_path: Path) -> None:
+    """They see that it is gone, and do not wait for it."""
+    trial = Trial(tmp_path, questions(3), run={"workers": 2})
+    with Lock(trial.run_dir):
+        process = begin(trial)
+        until(lambda: children(process))
+        process.kill()
+        code, _, _ = end(process)  # the worker holds the other end of these pipes
+    assert code == -signal.SIGKILL
+
+
 def test_the_source_is_not_cut_anew_under_a_living_rank(tmp_path: Path) -> None:
     """One of an earlier launch, whose rank 0 was killed, may still finish its calls."""
     trial = Trial(tmp_path, questions(3))

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from mirage.scale.ranks import LAUNCH
+from mirage.scale.ranks import LAUNCH, PARENT
 from mirage.work.rank import Rank
 
 PATIENCE_SECONDS = 10.0
@@ -65,14 +65,12 @@ def team(count: int, arguments: Sequence[str]) -> Iterator[Team]:
     """
     launch = secrets.token_hex(8)
     team = Team(Rank(0, count, launch))
+    said = {"WORLD_SIZE": str(count), LAUNCH: launch, PARENT: str(os.getpid())}
+    command = [sys.executable, "-m", "mirage", *arguments]
     try:
         for number in range(1, count):
-            ranked = {"RANK": str(number), "LOCAL_RANK": str(number), "WORLD_SIZE": str(count)}
-            ranked[LAUNCH] = launch
-            command = [sys.executable, "-m", "mirage", *arguments]
-            team.others.append(
-                subprocess.Popen(command, env=os.environ | ranked, stdin=subprocess.DEVNULL)
-            )
+            env = os.environ | said | {"RANK": str(number), "LOCAL_RANK": str(number)}
+            team.others.append(subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL))
         yield team
     finally:
         team.end()

@@ -12,7 +12,7 @@ from pathlib import Path
 from mirage.errors import ConfigError, Mistake
 from mirage.work.rank import ALONE, Rank
 
-LAUNCH = "MIRAGE_LAUNCH"
+LAUNCH, PARENT = "MIRAGE_LAUNCH", "MIRAGE_PARENT"
 NAMES = ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RESTART_COUNT")
 ASKED = ("--num_processes", "--num-processes")
 
@@ -30,7 +30,7 @@ def rank_of(environ: Mapping[str, str], launcher: Sequence[str] = ()) -> Rank:
     else:
         try:
             launch = environ.get(LAUNCH) or ":".join(environ.get(name, "") for name in NAMES)
-            rank = Rank(int(given), int(count), launch)
+            rank = Rank(int(given), int(count), launch, int(environ.get(PARENT, 0)))
         except ValueError:
             rank = Rank(-1, 0)
         if not 0 <= rank.number < rank.count:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from dataclasses import dataclass, field
 
@@ -48,6 +49,8 @@ class RollCall:
         """
         deadline = time.monotonic() + OWNER_SECONDS
         while (sign := self.folder.gate.entry(self.rank.launch)) is None:
+            if self.rank.parent not in (0, os.getppid()):
+                raise RunError(f"rank 0 has ended before the run in {self.folder.root} began")
             if time.monotonic() > deadline:
                 raise RunError(
                     f"rank 0 has not begun the run in {self.folder.root} for {OWNER_SECONDS:.0f} "

@@ -11,11 +11,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Rank:
-    """The process `number` of `count`, counted from 0, all of the same `launch`."""
+    """The process `number` of `count`, counted from 0, all of the same `launch`.
+
+    `parent` is the process id of rank 0, where that has started this one.
+    """
 
     number: int = 0
     count: int = 1
     launch: str = ""
+    parent: int = 0
 
     @property
     def owns(self) -> bool:
