@@ -1,4 +1,4 @@
-"""Real launchers: ranks of torchrun share a run; an `accelerate launch` that makes one is noticed."""
+"""Real launchers: ranks of torchrun share a run; an `accelerate` that makes one is noticed."""
 
 from __future__ import annotations
 

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mirage.engines.hf_config import Asked
+from mirage.engines.hf.config import Asked
 
 torch = pytest.importorskip("torch", reason="make test-engines installs it")
 
-from mirage.engines.hf_batches import joined, padded  # noqa: E402
-from mirage.engines.hf_load import own_device  # noqa: E402
-from mirage.engines.hf_rows import Chooser, Row, draw  # noqa: E402
+from mirage.engines.hf.batches import joined, padded  # noqa: E402
+from mirage.engines.hf.load import own_device  # noqa: E402
+from mirage.engines.hf.rows import Chooser, Row, draw  # noqa: E402
 
 NEVER = float("-inf")
 

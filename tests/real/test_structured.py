@@ -12,7 +12,7 @@ import orjson
 import pytest
 from engines.asking import COLOUR, answers, ask, request
 
-from mirage.engines import kept
+from mirage.engines.llama import kept
 from mirage.errors import EngineError
 
 torch = pytest.importorskip("torch", reason="make test-engines installs it")

@@ -169,7 +169,7 @@ def test_closing_ends_calls_and_threads(opened: Opened, after: float) -> None:
 
 def test_a_batch_out_of_memory_is_halved(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches that do not fit are made smaller and all rows are answered; later ones stay small."""
-    from mirage.engines.hf_batches import Batches
+    from mirage.engines.hf.batches import Batches
 
     real, sizes = Batches._generate, list[int]()
 
@@ -187,7 +187,7 @@ def test_a_batch_out_of_memory_is_halved(opened: Opened, monkeypatch: pytest.Mon
 
 def test_one_bad_row_spoils_no_batch(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fault that one row brings about is found by halving, and is that row's alone."""
-    from mirage.engines.hf_batches import Batches
+    from mirage.engines.hf.batches import Batches
 
     real = Batches._generate
 

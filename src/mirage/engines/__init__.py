@@ -1,7 +1,13 @@
-"""Requests out, completions in: one file per engine, and the one place that chooses among them.
+"""Requests out, completions in: one file or folder per engine, and the one place that chooses.
 
-`http.py`, `retry.py`, `window.py` and `chat.py` are what engines share. `mock.py` is the fake
-engine behind an HTTP endpoint.
+    openai.py        any endpoint, through http.py and endpoints.py
+    llama/           GGUF files in this process
+    hf/              models of the Hugging Face kind in this process
+    gpu/             SGLang and vLLM, in this process or as servers that are launched
+    fake.py          no model; mock.py is the fake behind an HTTP endpoint
+
+What they share: `window.py`, `retry.py`, `chat.py`, `lettered.py`, `thoughts.py`, `pixels.py` and
+`weights.py`.
 """
 
 from __future__ import annotations
@@ -39,15 +45,15 @@ def open_engine(config: EngineConfig, *, backend: str, name: str, base: Path) ->
 
             return OpenAIEngine(config, name=name)
         case "llamacpp" if config.model_path == DEMO:
-            from mirage.engines.demo import DemoEngine
+            from mirage.engines.llama.demo import DemoEngine
 
             return DemoEngine(config, name=name)
         case "llamacpp":
-            from mirage.engines.llamacpp import LlamaEngine
+            from mirage.engines.llama.engine import LlamaEngine
 
             return LlamaEngine(config, name=name, base=base)
         case "transformers":
-            from mirage.engines.transformers import TransformersEngine
+            from mirage.engines.hf.engine import TransformersEngine
 
             return TransformersEngine(config, name=name, base=base)
         case "fake":
@@ -69,19 +75,19 @@ def identity(config: EngineConfig, backend: str, base: Path = Path()) -> str:
         case "openai":
             return _qualified(config.model_path or "", config.extra_body)
         case "sglang" | "vllm":
-            from mirage.engines import gpu_config
+            from mirage.engines.gpu import config as gpu
 
-            return gpu_config.model_identity(config, gpu_config.KINDS[backend], base)
+            return gpu.model_identity(config, gpu.KINDS[backend], base)
         case "llamacpp" if config.model_path == DEMO:
-            from mirage.engines.demo import demo_identity
+            from mirage.engines.llama.demo import demo_identity
 
             return demo_identity(config)
         case "llamacpp":
-            from mirage.engines.llamacpp import model_identity
+            from mirage.engines.llama.engine import model_identity
 
             return model_identity(config, base)
         case "transformers":
-            from mirage.engines.hf_config import model_identity as folder_identity
+            from mirage.engines.hf.config import model_identity as folder_identity
 
             return folder_identity(config, base)
         case "fake":
@@ -93,15 +99,15 @@ def identity(config: EngineConfig, backend: str, base: Path = Path()) -> str:
 
 def _open_gpu(config: EngineConfig, backend: str, *, name: str, base: Path) -> Engine:
     if config.launch:
-        from mirage.engines.gpu_config import KINDS
-        from mirage.engines.launch import LaunchedEngine
+        from mirage.engines.gpu.config import KINDS
+        from mirage.engines.gpu.launch import LaunchedEngine
 
         return LaunchedEngine(config, KINDS[backend], name=name, base=base)
     if backend == "sglang":
-        from mirage.engines.sglang import SGLangEngine
+        from mirage.engines.gpu.sglang import SGLangEngine
 
         return SGLangEngine(config, name=name, base=base)
-    from mirage.engines.vllm import VLLMEngine
+    from mirage.engines.gpu.vllm import VLLMEngine
 
     return VLLMEngine(config, name=name, base=base)
 

@@ -1,0 +1,1 @@
+"""SGLang and vLLM: in this process (`sglang.py`, `vllm.py`), or as servers (`launch.py`)."""

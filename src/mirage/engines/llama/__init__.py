@@ -1,0 +1,1 @@
+"""The embedded engine, llama.cpp: `engine.py` begins, `demo.py` is the shipped model."""
