@@ -39,7 +39,8 @@ FILES = {
     },
     "vllm": {
         "__init__.py": (
-            "from engines.gpu.standin_modules import AsyncEngineArgs, AsyncLLMEngine, SamplingParams\n"
+            "from engines.gpu.standin_modules import AsyncEngineArgs, AsyncLLMEngine\n"
+            "from engines.gpu.standin_modules import SamplingParams\n"
             "__version__ = '0.33.0'\n"
         ),
         "sampling_params.py": (
