@@ -18,12 +18,15 @@ from rich.box import HORIZONTALS
 from rich.console import Console
 from rich.table import Table
 from rich.terminal_theme import TerminalTheme
+from rich.text import Text
 
+from mirage.cli.blocks import blocks
 from mirage.cli.demo import ALL, Demonstration, Row, position, turns, varied
 from mirage.status import failures
 
 COLUMNS = 92
-SHOWN = (3, 2, 0)
+SHOWN = (2, 2, 1)
+PICTURE = 24
 TARGET = Path(__file__).with_name("before-after.svg")
 FONTS = 'ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace'
 COLOURS = [(86, 92, 104), (224, 108, 117), (152, 195, 121), (229, 192, 123)]
@@ -49,7 +52,8 @@ def picture(out: Path) -> str:
     shown.add_column("after", ratio=1, header_style="bold bright_cyan")
     for each, count in zip(ALL, SHOWN, strict=True):
         for before, after in chosen(each, out, count):
-            shown.add_row(turns(before, ""), turns(after, "bright_cyan"))
+            drawing = blocks(out / each.images / before["image"], PICTURE) if each.images else ""
+            shown.add_row(Text.assemble(drawing, turns(before, "")), turns(after, "bright_cyan"))
     console.print(shown)
     drawn = console.export_svg(title="mirage demo", theme=THEME, unique_id="picture")
     drawn = re.sub(r"@font-face \{.*?\}", "", drawn, flags=re.DOTALL)

@@ -73,7 +73,7 @@ def prepare(
         _keep_apart(loaded, loaded.folder / sink.path, folder.root, opened.suffix, mistakes)
         if not mistakes:
             _check_place(loaded, opened, mistakes)
-    if plan is not None and sources is not None:
+    if plan is not None and sources is not None and rank.owns:
         _check_keys(loaded, plan, sources, mistakes)
     if plan is None or sources is None or opened is None or mistakes:
         raise ConfigError(mistakes)
