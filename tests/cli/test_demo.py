@@ -28,6 +28,7 @@ def test_all_datasets_are_made_and_shown(tmp_path: Path) -> None:
     assert set(json.loads((out / "questions.jsonl").open().readline())) == {"conversations"}
     first = json.loads((out / "detailed.jsonl").open().readline())
     assert list(first) == ["image", "caption", "original_caption"]
+    assert "next:" not in result.stdout.splitlines()[-1]  # another engine was chosen already
     assert first["image"] == "001.png"
 
 

@@ -34,6 +34,16 @@ def test_the_display_says_how_far_it_is_and_what_failed() -> None:
     assert max(map(len, told.splitlines())) < 60  # there is room for the echo of ^C
 
 
+def test_failures_of_before_are_counted_without_a_cause() -> None:
+    """A run that goes on knows how many records have failed, and why those of now have."""
+    progress = Progress(total=200, phase="running")
+    progress.counts.failed = 3
+    assert dict(live.described(progress))["failed"] == "3"
+    progress.count("failed")
+    progress.explain([{"boundary": "parse", "kind": "json", "message": "no"}], by_row=False)
+    assert dict(live.described(progress))["failed"] == "4: 1 parse/json"
+
+
 def test_the_display_bears_a_run_that_knows_nothing_yet() -> None:
     """Neither total nor rate nor window."""
     out = io.StringIO()

@@ -49,7 +49,11 @@ def test_a_live_run_is_seen_from_outside(tmp_path: Path) -> None:
     finally:
         running.send_signal(signal.SIGINT)
         running.communicate(timeout=30)
-    assert mirage("status", tmp_path / "run").stdout.startswith("interrupted")
+    told = mirage("status", tmp_path / "run").stdout
+    assert told.startswith("interrupted")
+    assert "finished blocks" not in told  # there are none
+    assert ", by the last process" in told
+    assert told.splitlines()[-1] == f"next: mirage run {tmp_path / 'ask.yaml'}"
 
 
 def test_a_killed_run_is_unfinished(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def unforeseen(
 @click.group(
     cls=App,
     epilog=example(
-        "mirage init && mirage run mirage.yaml --source rows.jsonl --sink out/train.jsonl"
+        "mirage init", "mirage run mirage.yaml --source rows.jsonl --sink out/train.jsonl"
     ),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )

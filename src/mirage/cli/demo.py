@@ -111,8 +111,9 @@ def demo(out: Path, engine: str, as_json: bool) -> int:
         say_json({name: summary.to_json() for name, summary in summaries.items()})
     elif len(summaries) == len(ALL) and summary.state == "done":
         only = " The models are a demonstration: they know these jobs only." * (engine == MODEL)
-        say(f"Everything is in {near(out)}.{only}\n")
-        say(f"next: {click.style(REAL, bold=True)} asks a real model the same")
+        say(f"Everything is in {near(out)}.{only}")
+        if only:
+            say(f"\nnext: {click.style(REAL, bold=True)} asks a real model the same")
     return max(summary.exit_code for summary in summaries.values())
 
 

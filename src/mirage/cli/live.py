@@ -95,7 +95,9 @@ def described(progress: Progress) -> list[tuple[str, str]]:
     if counts.failed:
         often = sorted(counts.failures.items(), key=lambda item: -item[1])[:4]
         causes = ", ".join(f"{n:,} {cause}" for cause, n in often)
-        shown.append(("failed", causes if len(often) == 1 else f"{counts.failed:,}: {causes}"))
+        alone = len(often) == 1 and often[0][1] == counts.failed
+        sums = f"{counts.failed:,}" + f": {causes}" * bool(causes)  # those of before have no cause
+        shown.append(("failed", causes if alone else sums))
     return shown
 
 

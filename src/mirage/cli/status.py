@@ -77,9 +77,13 @@ def told(standing: Status) -> Iterator[tuple[str, str]]:
     causes = sorted(counts.failures.items(), key=lambda item: -item[1])
     lines = (f"{n:,} {short(cause)}{rows_of(n, counts.by_row[cause])}" for cause, n in causes)
     yield "failed", "\n".join(lines)
-    yield "paid", paid(asdict(usage)) + ", finished blocks" * (standing.state != "done")
-    if standing.state != "done" and live:
-        yield "", paid(live["usage"]) + ", the last process"
+    if standing.state == "done":
+        yield "paid", paid(asdict(usage))
+    else:
+        yield "paid", f"{paid(asdict(usage))}, for the finished blocks" * bool(standing.blocks_done)
+        if live:
+            label = "" if standing.blocks_done else "paid"
+            yield label, f"{paid(live['usage'])}, by the last process"
     yield "dataset", near(standing.dataset) if standing.dataset else ""
 
 
@@ -105,7 +109,13 @@ def one(failed: Mapping[str, Any]) -> str:
 
 
 def next_step(standing: Status) -> str:
-    """The command that goes on from here, where there is one."""
+    """The command that goes on from here, where there is one; flags cannot be told again."""
+    from mirage.status import read
+
     if standing.state == "done" and may_pass(standing.counts.failures):
         return command("mirage", "retry", near(standing.folder))
+    if standing.state in ("interrupted", "stopped", "unfinished"):
+        note = read(standing.folder / "run.json")
+        if note.get("config") and not note.get("flags"):
+            return command("mirage", "run", near(note["config"]))
     return ""

@@ -151,7 +151,8 @@ class FileSource:
         read = sum(span.rows for span in stored)
         left = None if self.limit is None else self.limit - read
         if left is not None and left < 0:
-            message = f"{read:,} rows are read already: `limit: {self.limit:,}` needs another run"
+            message = f"{read:,} rows are read already: `limit: {self.limit:,}` needs a run folder"
+            message += " of its own (--run-dir, or run.dir)"
             raise SourceChangedError(message)
         for name, path in self._files():
             if left is not None and left <= 0:
