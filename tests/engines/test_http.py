@@ -113,9 +113,12 @@ def test_redaction_comes_before_shortening() -> None:
     assert "secret" not in text and len(text) <= 500
 
 
-@pytest.mark.parametrize("url", ["", "localhost:80", "ftp://a/b", "http://", "http:///v1"])
+@pytest.mark.parametrize(
+    "url",
+    ["", "localhost:80", "ftp://a/b", "http://", "http:///v1", "http://a/v1?key=x", "http://a/#b"],
+)
 def test_urls_that_are_none(url: str) -> None:
-    """Only http and https with a host are taken."""
+    """Only http and https with a host are taken, and nothing that a path could not follow."""
     with pytest.raises(ValueError):
         check_url(url)
 

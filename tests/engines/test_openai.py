@@ -343,6 +343,8 @@ def test_a_dead_endpoint_among_several() -> None:
             "engine.args.tp_size",
         ),
         ({"model_path": "m", "base_url": "http://x", "chat_template": "q"}, "engine.chat_template"),
+        ({"model_path": "m", "base_url": "http://x/v1?key=secret"}, "engine.base_url"),
+        ({"model_path": "m", "base_url": "http://x", "headers": {"a b": "c"}}, "engine.headers"),
     ],
 )
 def test_mistakes_are_found_without_a_call(keys: dict[str, Any], path: str) -> None:
@@ -350,6 +352,24 @@ def test_mistakes_are_found_without_a_call(keys: dict[str, Any], path: str) -> N
     with pytest.raises(ConfigError) as caught:
         open_engine(EngineConfig(**keys), backend="openai", name="engine", base=Path())
     assert [mistake.path for mistake in caught.value.mistakes] == [path]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("max_pixels", -1),
+        ("max_images", "two"),
+        ("max_bytes", True),
+        ("images", "no"),
+        ("outage", "long"),
+        ("proxy", 3),
+    ],
+)
+def test_arguments_have_types(key: str, value: Any) -> None:
+    """What is none of an argument's values is found without a call."""
+    given = EngineConfig(model_path="m", base_url="http://x/v1", args={key: value})
+    with pytest.raises(ConfigError, match=rf"engine\.args\.{key}: must be"):
+        open_engine(given, backend="openai", name="engine", base=Path())
 
 
 def test_identity_and_manifest_hold_no_address_secrets() -> None:

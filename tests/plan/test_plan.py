@@ -85,6 +85,7 @@ def test_the_size_of_blocks() -> None:
         ({"outputs": [{"name": "a", "prompt": "x", "output_type": "JSON"}]}, "output_schema"),
         ({"outputs": [{"name": "a", "prompt": "x", "many": True}]}, "`many` needs"),
         ({"engine": None}, "no engine is given"),
+        ({"engine": {"backend": "llamacpp", "args": {"x": 1}}}, r"engine\.args\.x: not an arg"),
     ],
 )
 def test_mistakes(change: dict[str, Any], message: str) -> None:

@@ -160,10 +160,12 @@ def header_lines(headers: Mapping[str, str]) -> list[str]:
 
 
 def check_url(url: str) -> str:
-    """The URL itself. Raises ValueError where it is none of a server."""
+    """The URL itself. Raises ValueError where it is none of a server, or no path can be added."""
     split = urlsplit(url)
     if split.scheme not in ("http", "https") or not split.hostname:
         raise ValueError("must start with http:// or https:// and name a host")
+    if "?" in url or "#" in url:
+        raise ValueError("must end before the `?` or `#`; what follows a `?` belongs under `query`")
     return url
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, replace
 from functools import partial
 from typing import Any
@@ -21,7 +21,7 @@ from mirage.config.models import EngineConfig
 from mirage.engines import chat
 from mirage.engines.chat import read_completion
 from mirage.engines.endpoints import PATIENCE, Endpoints, SharedWindow
-from mirage.engines.http import HttpClient, Secrets, check_url, refusal
+from mirage.engines.http import HttpClient, Secrets, check_url, header_lines, refusal
 from mirage.engines.lettered import BODY, lettered, read_choice
 from mirage.engines.retry import persist
 from mirage.engines.window import AdaptiveWindow
@@ -178,22 +178,20 @@ def _checked(config: EngineConfig, name: str) -> list[str]:
     mistakes = []
     if not config.model_path:
         mistakes.append(Mistake(f"{name}.model_path", "missing: which model of the endpoint?"))
-    unknown = sorted(set(config.args) - ARGS)
-    mistakes += [
-        Mistake(f"{name}.args.{key}", "not an argument of this engine; see extra_body")
-        for key in unknown
-    ]
+    for key, value in sorted(config.args.items()):
+        mistakes += [Mistake(f"{name}.args.{key}", problem) for problem in _problems(key, value)]
     if config.chat_template is not None:
         mistakes.append(Mistake(f"{name}.chat_template", "an endpoint applies its own: remove it"))
-    outage = config.args.get("outage", PATIENCE)
-    if not isinstance(outage, int | float) or isinstance(outage, bool) or outage <= 0:
-        mistakes.append(Mistake(f"{name}.args.outage", "must be a number of seconds above 0"))
+    try:
+        header_lines(config.headers)
+    except ValueError as exc:
+        mistakes.append(Mistake(f"{name}.headers", str(exc)))
     found: list[str] = []
     query = f"?{urlencode(config.query)}" if config.query else ""
     for base in _urls(config):
         stem = base.rstrip("/").removesuffix("/chat/completions")
         try:
-            url = check_url(f"{stem}/chat/completions{query}")
+            url = f"{check_url(stem)}/chat/completions{query}"
             if url not in found:  # the same one twice would be two shares of one server
                 found.append(url)
         except ValueError as exc:
@@ -203,6 +201,24 @@ def _checked(config: EngineConfig, name: str) -> list[str]:
     if mistakes:
         raise ConfigError(mistakes)
     return found
+
+
+def _problems(key: str, value: Any) -> Iterator[str]:
+    """What is wrong with one of `args`."""
+    kind = type(value)
+    if key not in ARGS:
+        yield "not an argument of this engine; see extra_body"
+    elif key == "outage":
+        if kind not in (int, float) or value <= 0:
+            yield "must be a number of seconds above 0"
+    elif key == "proxy":
+        if kind is not str:
+            yield 'must be a URL, or "environment"'
+    elif key.startswith("max_"):
+        if kind is not int or value < 0:
+            yield "must be a whole number, 0 (no limit) or more"
+    elif kind is not bool:
+        yield "must be true or false"
 
 
 def _urls(config: EngineConfig) -> list[str]:

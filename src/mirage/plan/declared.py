@@ -105,8 +105,8 @@ class Declared:
         except SchemaMistake as mistake:
             self.wrong((*path, *mistake.path), mistake.message)
         except ConfigError as errors:
-            for each in errors.mistakes:
-                self.wrong(path, each.message)
+            for each in errors.mistakes:  # of what stands at `path`, by a name of its own
+                self.wrong((*path, *each.path.split(".")[1:]), each.message)
         except ValueError as exc:
             self.wrong(path, str(exc))
         return None
