@@ -3,7 +3,7 @@
     1. `Survey` cuts the source into blocks (survey.py).
     2. `Reader` claims a block, reads it and hands out the records that have no outcome yet.
     3. A free worker takes the next one and lets it `travel` through the steps (journey.py).
-    4. Each completion is journalled before the record goes on (journal.py).
+    4. Each completion is journalled before the record goes on (journal/).
     5. The record's entry is journalled: written, dropped or failed.
     6. A block whose every record is settled is assembled into a part (assemble.py).
     7. When every block has its part, the dataset is published.
