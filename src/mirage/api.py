@@ -194,9 +194,11 @@ def remember(job: Job) -> None:
 
 
 def flagged(loaded: Loaded) -> dict[str, Any]:
-    """What flags gave of a configuration, in its shape."""
+    """What flags gave of a configuration, in its shape; `engines` follow from `engine`."""
     given: dict[str, Any] = {}
     for path in loaded.flagged:
+        if path[0] == "engines":
+            continue
         value: Any = loaded.document
         for step in path:
             value = value[step]

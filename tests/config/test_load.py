@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mirage import api
 from mirage.config import Loaded, engine_flag, load_config, parse_config
 from mirage.config.models import EngineConfig, LLMOutput, SourceConfig
 from mirage.errors import ConfigError
@@ -149,6 +150,21 @@ def test_an_engine_from_a_flag_inherits_no_credentials() -> None:
     assert engine is not None
     assert (engine.base_url, engine.api_key_env, engine.headers) == ("http://two/v1", None, {})
     assert (engine.sampling.temperature, engine.timeout) == (0.5, 5)
+
+
+def test_an_engine_from_a_flag_takes_the_place_of_all() -> None:
+    """A rehearsal sends nothing to an engine that is named in the file; sampling stays by name."""
+    text = MINIMAL + (
+        "engines:\n  one: {model_path: a, base_url: https://one/v1, sampling: {temperature: 0.5}}\n"
+        "  two: {model_path: b, base_url: https://two/v1, api_key_env: KEY}\n"
+    )
+    loaded = parse_config(text, overrides={"engine": {"backend": "fake"}})
+    engines = loaded.config.engines
+    assert [engines[name].backend for name in ("one", "two")] == ["fake", "fake"]
+    assert [engines[name].base_url for name in ("one", "two")] == [None, None]
+    assert (engines["one"].sampling.temperature, engines["two"].api_key_env) == (0.5, None)
+    assert loaded.position(("engines", "two")) == loaded.position(("engine",)) == (0, 0)
+    assert api.flagged(loaded) == {"engine": {"backend": "fake"}}
 
 
 def test_a_mistake_in_a_flag_has_no_line() -> None:

@@ -158,7 +158,7 @@ def told(summary: Summary, progress: Progress, found: Mapping[str, str]) -> Iter
     reason = f": {short(summary.reason)}" if summary.state == "stopped" else ""
     colors = {"done": "green" if not counts.failed else "yellow", "interrupted": "yellow"}
     state = click.style(summary.state, fg=colors.get(summary.state, "red"), bold=True)
-    yield f"{state}{reason} after {duration(summary.seconds)}{speed}"
+    yield f"{state} after {duration(summary.seconds)}{speed}{reason}"
     yield ""
     owed = progress.total - counts.read if progress.total and summary.state != "done" else 0
     yield from sums(counts, owed, rows=summary.state == "done")

@@ -45,7 +45,8 @@ class Loaded:
         """Line and column of a value, (0, 0) where a flag gave it, or the engine that it belongs
         to; see `Document.position`.
         """
-        replaced = path == ("engine",) and any(given[0] == "engine" for given in self.flagged)
+        engine = path[:1] in (("engine",), ("engines",))
+        replaced = engine and any(given[: len(path)] == path for given in self.flagged)
         flagged = replaced or is_below(path, self.flagged)
         return (0, 0) if flagged else self.origin.position(path, offset)
 
@@ -101,25 +102,32 @@ def merge(
     """The configuration with the flags' keys in place, and the paths that flags gave.
 
     A list of sources gives way to `source.path`, other keys of a source go to each of the list. An
-    engine from a flag keeps how to sample and how hard to press from the one that it replaces,
-    never its headers or key: these belong to the other endpoint.
+    engine from a flag takes the place of all engines, so that nothing is sent to another one. It
+    keeps how to sample and how hard to press from the one that it replaces, never its headers or
+    key: these belong to the other endpoint.
     """
     merged = dict(data)
     flagged: set[Path] = set()
+    engine, named = overrides.get("engine"), merged.get("engines")
+    if isinstance(engine, Mapping) and isinstance(named, Mapping):
+        merged["engines"] = {name: _over(_kept(old), engine) for name, old in named.items()}
+        flagged |= {("engines", name, key) for name in named for key in engine}
     for key, value in overrides.items():
         old = merged.get(key)
         if key == "source" and isinstance(old, list) and "path" not in value:
             merged[key] = [_over(item, value) for item in old]
             flagged |= {(key, index, name) for index in range(len(old)) for name in value}
         elif isinstance(value, Mapping):
-            if key == "engine" and isinstance(old, Mapping):
-                old = {name: old[name] for name in _KEPT if name in old}
-            merged[key] = _over(old, value)
+            merged[key] = _over(_kept(old) if key == "engine" else old, value)
             flagged |= {(key, name) for name in value}
         else:
             merged[key] = value
             flagged.add((key,))
     return merged, frozenset(flagged)
+
+
+def _kept(engine: Any) -> Any:
+    return {k: engine[k] for k in _KEPT if k in engine} if isinstance(engine, Mapping) else engine
 
 
 def _over(old: Any, value: Mapping[str, Any]) -> dict[str, Any]:
