@@ -269,3 +269,19 @@ def test_without_a_chat_template_nothing_starts(checkpoints: Path, tmp_path: Pat
     engine = open_engine(given, backend="transformers", name="engine", base=tmp_path)
     (found,) = answers(engine, request("hello", max_tokens=1))
     assert found.prompt_tokens < 6
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ({"chat_template": "{% if %}"}, r"engine\.chat_template: TemplateSyntaxError"),
+        ({"args": {"device": "nowhere:9"}}, "cannot load"),
+        ({"args": {"device": "cuda:99"}}, "cannot load"),
+    ],
+)
+def test_what_shows_only_while_loading(checkpoints: Path, keys: dict[str, Any], says: str) -> None:
+    """A broken template and a device that is not there stop the run before its first record."""
+    config = EngineConfig(model_path="llama", **keys)
+    engine = open_engine(config, backend="transformers", name="engine", base=checkpoints)
+    with pytest.raises((ConfigError, RunError), match=says):
+        asyncio.run(engine.start())

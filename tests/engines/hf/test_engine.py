@@ -52,6 +52,7 @@ def folder(tmp_path: Path) -> Path:
         ({"sampling": {"topk": 3}}, "sampling.topk", "did you mean 'top_k'"),
         ({"chat_template": "qwen2-vl"}, "chat_template", "neither"),
         ({"extra_body": {"top_k": 3}}, "extra_body.top_k", "chat_template_kwargs"),
+        ({"extra_body": {"chat_template_kwargs": 3}}, "extra_body.chat_template_kwargs", "must"),
     ],
 )
 def test_mistakes_are_found_before_loading(

@@ -228,6 +228,9 @@ def test_identity_is_content_template_and_options(models: Path) -> None:
         ({}, "engine.model_path"),
         ({"model_path": "text.gguf", "args": {"mmproj": "no.gguf"}}, "engine.args.mmproj"),
         ({"model_path": "text.gguf", "args": {"tp_size": 2}}, "engine.args.tp_size"),
+        ({"model_path": "text.gguf", "args": {"mmproj": 3}}, "engine.args.mmproj"),
+        ({"model_path": "text.gguf", "args": {"context": "4k"}}, "engine.args.context"),
+        ({"model_path": "text.gguf", "args": {"threads": -1}}, "engine.args.threads"),
         ({"model_path": "broken.gguf"}, "engine.model_path"),
     ],
 )
@@ -237,6 +240,27 @@ def test_mistakes_are_found_before_loading(models: Path, keys: dict[str, Any], p
     with pytest.raises(ConfigError) as caught:
         open_engine(EngineConfig(**keys), backend="llamacpp", name="engine", base=models)
     assert [mistake.path for mistake in caught.value.mistakes] == [path]
+
+
+def test_a_template_may_be_a_file(models: Path, opened: Callable[..., Engine]) -> None:
+    """It is read, and what it holds is the template, for the identity as well."""
+    text = "{% for m in messages %}<{{ m['content'] }}>{% endfor %}"
+    (models / "chat.jinja").write_text(text)
+    keys = [{"chat_template": given} for given in (text, "chat.jinja")]
+    one, two = (answers(opened(**given), request("hi", max_tokens=4))[0].text for given in keys)
+    assert one == two
+    ids = {
+        identity(EngineConfig(model_path="text.gguf", **given), "llamacpp", models)
+        for given in keys
+    }
+    assert len(ids) == 1
+
+
+@pytest.mark.parametrize("template", ["nowhere.jinja", "{{ 'hello' }}", "{{ nobody() }}"])
+def test_a_template_that_is_none(opened: Callable[..., Engine], template: str) -> None:
+    """A prompt without what is said is never asked."""
+    with pytest.raises(RunError, match="chat_template"):
+        answers(opened(chat_template=template), request("hi", max_tokens=4))
 
 
 def test_a_model_that_cannot_be_loaded(models: Path) -> None:

@@ -81,6 +81,10 @@ def settings(config: EngineConfig, name: str, base: Path) -> Settings:
     for key in sorted(set(config.extra_body) - {"chat_template_kwargs"}):
         message = "this engine sends no body: only chat_template_kwargs can be given"
         mistakes.append(Mistake(f"{name}.extra_body.{key}", message))
+    options = config.extra_body.get("chat_template_kwargs", {})
+    if not isinstance(options, Mapping):
+        where = f"{name}.extra_body.chat_template_kwargs"
+        mistakes.append(Mistake(where, "must be names and values"))
     model = _model(config, name, base, mistakes)
     template = _template(config, name, base, mistakes)
     if mistakes:
@@ -89,7 +93,7 @@ def settings(config: EngineConfig, name: str, base: Path) -> Settings:
     return Settings(
         model=model,
         template=template,
-        options=config.extra_body.get("chat_template_kwargs", {}),
+        options=options,
         in_flight=in_flight,
         batch=config.args.get("batch") or max(1, in_flight // 2),
         timeout=config.timeout,

@@ -15,7 +15,10 @@ from transformers.utils import logging
 from mirage.engines.hf.config import Settings
 from mirage.errors import RunError
 
-FAULTS = (OSError, ValueError, KeyError, ImportError, RuntimeError, TypeError, AttributeError)
+FAULTS = (
+    *(OSError, ValueError, KeyError, ImportError, RuntimeError, TypeError, AttributeError),
+    AssertionError,  # torch's, for a device that it was not built for
+)
 
 
 @dataclass(frozen=True, slots=True)

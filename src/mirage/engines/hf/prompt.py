@@ -140,7 +140,7 @@ class EncodedBatch(dict[str, list[list[int]]]):
 class Prompts:
     """Builds prompts, one at a time: the tokenizer is not made for several threads.
 
-    Raises ConfigError where there is no chat template.
+    Raises ConfigError where there is no chat template, or the one that is given is none.
     """
 
     def __init__(
@@ -154,6 +154,11 @@ class Prompts:
             raise ConfigError([Mistake("chat_template", message)])
         self._template, self._options = template or own, options
         self._speller = Speller(tokenizer)
+        if template is not None:
+            try:
+                self.build([Message("user", ("hello",))])
+            except EngineError as error:
+                raise ConfigError([Mistake("chat_template", error.message)]) from error
 
     def build(self, messages: Sequence[Message]) -> Prompt:
         shield = Shield(self._speller.control)

@@ -35,7 +35,7 @@ from mirage.engines.thoughts import spoken
 from mirage.engines.weights import content_digest
 from mirage.engines.window import AdaptiveWindow
 from mirage.errors import ConfigError, EngineError, Mistake, RunError
-from mirage.record import Abilities, Completion, Request, Window
+from mirage.record import Abilities, Completion, Message, Request, Window
 
 SLOTS = 4
 MOST_SLOTS = 16
@@ -43,6 +43,7 @@ CONTEXT = 4096
 MAX_TOKENS = 1024
 SMALL_MODEL = 64 << 20
 ARGS = frozenset({"mmproj", "threads", "context"})
+PROBE = "mirage1234"
 MEDIA_TYPES = frozenset({"image/jpeg", "image/png"})
 FIELDS = ["content", "stop_type", "tokens_predicted", "tokens_evaluated"]
 THINKS = (
@@ -68,14 +69,15 @@ class LlamaEngine:
     def __init__(self, config: EngineConfig, *, name: str, base: Path) -> None:
         self._config = config
         self._path, self._mmproj = _files(config, name, base)
+        self._template = _template(config, base)
         self._file = _described(self._path, name)
-        wanted = int(config.args.get("context", CONTEXT))
+        wanted = config.args.get("context", CONTEXT)
         self._context = min(wanted, self._file.context or wanted)
         self.capacity = min(config.max_in_flight or SLOTS, MOST_SLOTS)
         self._window = AdaptiveWindow(self.capacity, rpm=config.rpm, tpm=config.tpm)
         self.window: Window = self._window
         self.abilities = Abilities(images=self._mmproj is not None, schema=True, choices=True)
-        self._threads = int(config.args.get("threads") or threads_for(self._path))
+        self._threads = config.args.get("threads") or threads_for(self._path)
         self._pool = ThreadPoolExecutor(self.capacity, thread_name_prefix="llamacpp")
         self._server: Any = None
         self._constrained = False
@@ -91,7 +93,8 @@ class LlamaEngine:
         try:
             self._server = xllamacpp.Server(self._params(xllamacpp.CommonParams(), key))
         except RuntimeError as exc:
-            raise RunError(f"llama.cpp cannot load {self._path.name}: {exc}") from exc
+            what = self._path.name + " with this chat_template" * (self._template is not None)
+            raise RunError(f"llama.cpp cannot load {what}: {exc}") from exc
         self._address, self._key = self._server.listening_address, key
         properties = self._connection().get("/props")
         marker, vision = properties["media_marker"], properties["modalities"]["vision"]
@@ -99,6 +102,7 @@ class LlamaEngine:
         options = {"chat_template_kwargs": extra.pop("chat_template_kwargs", {})}
         self._extra = extra
         self._prompts = PromptBuilder(self._file.control, marker, options)
+        self._try_template()
         self.abilities = Abilities(
             images=vision, schema=True, choices=True, media_types=MEDIA_TYPES
         )
@@ -129,6 +133,20 @@ class LlamaEngine:
             kept.keep(self._server)
         self._server = None
 
+    def _try_template(self) -> None:
+        """Raises RunError where a template that was given is none: what is said would be lost."""
+        if self._template is None:
+            return
+        try:
+            prompt, _ = self._prompts.build(self._connection(), [Message("user", (PROBE,))])
+        except EngineError as exc:
+            raise RunError(f"the chat_template cannot be used: {exc.message}") from exc
+        if PROBE not in prompt:
+            raise RunError(
+                "the chat_template leaves out what is said; it is a template's text, its file, or "
+                f"a name that llama.cpp knows, not {self._config.chat_template!r}"
+            )
+
     def _connection(self) -> Loopback:
         return Loopback(self._address, self._key, self._config.timeout)
 
@@ -136,8 +154,8 @@ class LlamaEngine:
         params.model.path = str(self._path)
         if self._mmproj is not None:
             params.mmproj.path = str(self._mmproj)
-        if self._config.chat_template is not None:
-            params.chat_template = self._config.chat_template
+        if self._template is not None:
+            params.chat_template = self._template
         params.n_parallel = self.capacity
         params.n_ctx = self._context * self.capacity
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = self._threads
@@ -183,7 +201,7 @@ def model_identity(config: EngineConfig, base: Path) -> str:
     """The model as request keys know it: the content of its files, template and extra arguments."""
     model, mmproj = _files(config, "engine", base)
     parts = [content_digest(path) for path in (model, mmproj) if path is not None]
-    extras = {"template": config.chat_template, **config.extra_body}
+    extras = {"template": _template(config, base), **config.extra_body}
     if config.chat_template is not None or config.extra_body:
         parts.append(orjson.dumps(extras, option=orjson.OPT_SORT_KEYS, default=str).decode())
     return "gguf:" + "+".join(parts)
@@ -195,19 +213,38 @@ def _files(config: EngineConfig, name: str, base: Path) -> tuple[Path, Path | No
     if importlib.util.find_spec("xllamacpp") is None:
         hint = 'needs llama.cpp: pip install "mirage-engine[llamacpp]"'
         mistakes.append(Mistake(f"{name}.backend", hint))
-    unknown = sorted(set(config.args) - ARGS)
-    mistakes += [Mistake(f"{name}.args.{key}", "not an argument of this engine") for key in unknown]
+    for key, value in sorted(config.args.items()):
+        if problem := _problem(key, value):
+            mistakes.append(Mistake(f"{name}.args.{key}", problem))
     model = base / Path(config.model_path or "").expanduser()
     if not model.is_file():
         missing = f"no such file: {model}" if config.model_path else "missing: a GGUF file, or demo"
         mistakes.append(Mistake(f"{name}.model_path", missing))
     mmproj = config.args.get("mmproj")
-    projector = None if mmproj is None else base / Path(mmproj).expanduser()
+    projector = base / Path(mmproj).expanduser() if isinstance(mmproj, str) else None
     if projector is not None and not projector.is_file():
         mistakes.append(Mistake(f"{name}.args.mmproj", f"no such file: {projector}"))
     if mistakes:
         raise ConfigError(mistakes)
     return model, projector
+
+
+def _problem(key: str, value: Any) -> str:
+    """What is wrong with one of `args`; empty where nothing is."""
+    if key not in ARGS:
+        return "not an argument of this engine"
+    if key == "mmproj":
+        return "" if isinstance(value, str) else "must be the path of a GGUF file"
+    return "" if type(value) is int and value > 0 else "must be a whole number, 1 or more"
+
+
+def _template(config: EngineConfig, base: Path) -> str | None:
+    """The chat template: as given, a text or a name that llama.cpp knows, or what a file holds."""
+    given = config.chat_template
+    if given is None or "{" in given:
+        return given
+    path = base / Path(given).expanduser()
+    return path.read_text("utf-8") if path.is_file() else given
 
 
 def _described(path: Path, name: str) -> ModelFile:
