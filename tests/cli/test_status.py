@@ -32,6 +32,17 @@ def test_failed_records_are_listed_on_request(tmp_path: Path) -> None:
     assert found["failed"][0]["boundary"] == "engine"
 
 
+def test_a_torn_line_is_shown_as_what_was_read(tmp_path: Path) -> None:
+    """No model has replied to it."""
+    config = project(tmp_path)
+    with (tmp_path / "rows.jsonl").open("a") as file:
+        file.write('{"q": "torn\n')
+    mirage("run", config)
+    told = mirage("status", tmp_path / "run", "--failures", "1").stdout
+    assert 'text      {"q": "torn' in told
+    assert "reply" not in told
+
+
 def test_a_live_run_is_seen_from_outside(tmp_path: Path) -> None:
     """Its owner, rate and calls under way, while it goes; then that it was interrupted."""
     slow = "{backend: fake, max_in_flight: 2, args: {latency: 0.1}}"

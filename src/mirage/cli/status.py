@@ -104,7 +104,8 @@ def one(failed: Mapping[str, Any]) -> str:
         field("", short(failed["message"])),
     ]
     if failed["raw"]:
-        lines.append(field("reply", short(failed["raw"])))
+        read = failed["boundary"] == "source"
+        lines.append(field("text" if read else "reply", short(failed["raw"])))
     return "\n".join(lines)
 
 

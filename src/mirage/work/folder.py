@@ -265,6 +265,6 @@ class RunFolder:
 
 
 GO_ON = (
-    "bring the source back, start over in another `run.dir`, or go on with the completions already "
-    "paid for: mirage run --accept-changes"
+    "bring the source back, start over in another `run.dir`, or run again with --accept-changes, "
+    "which keeps the completions already paid for"
 )
