@@ -197,6 +197,22 @@ def test_odd_modes_are_sent_as_they_are(mode: str, kind: str) -> None:
     assert (seen(data).data, seen(data).copy) == (data, "")
 
 
+@pytest.mark.parametrize(
+    ("given", "end"),
+    [
+        ("photos/7.jpg", ": 'photos/7.jpg'"),
+        ({"bytes": None, "path": "7.jpg"}, ": '7.jpg'"),
+        (b"bytes", "marker"),
+        ("data:image/jpeg;base64,AAAA", "marker"),
+    ],
+)
+def test_a_bad_image_is_named(given: Any, end: str) -> None:
+    """Of several in one record, the message says which; bytes have no name."""
+    with pytest.raises(MediaError) as caught:
+        picture(Image(given=given, data=encoded(noise(), "JPEG")[:-2]), ANY)
+    assert (caught.value.kind, caught.value.message.endswith(end)) == ("truncated", True)
+
+
 def test_truncated_and_bombs_are_not_sent() -> None:
     """What the guard refuses never reaches a model."""
     with pytest.raises(MediaError, match="cut off"):

@@ -76,3 +76,10 @@ def test_images_are_found_in_order() -> None:
     a, b, c = (Image(given=name, data=name.encode()) for name in "abc")
     assert images_in({"x": a, "y": "text", "z": (b, c), "n": None}) == [a, b, c]
     assert variable().default is MISSING
+
+
+def test_which_input_is_at_fault() -> None:
+    """What is wrong with an image is told with the name of its input."""
+    with pytest.raises(MediaError, match="input 'v': a list of images has a null") as caught:
+        bind([variable(image=True)], record(a=[b"bytes", None]), None)
+    assert caught.value.kind == "type"

@@ -94,6 +94,13 @@ def test_mistakes(change: dict[str, Any], message: str) -> None:
         plan(**change)
 
 
+def test_a_model_is_called_by_its_name() -> None:
+    """The model that takes no images is named as it was given, not as request keys know it."""
+    keys = over("engine", args={"images": False}, extra_body={"top_k": 3})
+    with pytest.raises(ConfigError, match="it sends images, and m takes none"):
+        plan(**keys, inputs=[{"name": "q", "key": "q", "type": "image"}])
+
+
 def test_all_mistakes_at_once() -> None:
     """Whoever made three is told of three."""
     outputs = [{"name": "a", "prompt": "{x}"}, {"name": "b", "type": "filter", "keep": "y > 1"}]

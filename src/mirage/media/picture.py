@@ -12,12 +12,13 @@ import io
 import math
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import PurePath
 from typing import TYPE_CHECKING, cast
 
 from mirage.errors import MediaError, boundary
 from mirage.media.guard import guard
-from mirage.media.locate import file_state
+from mirage.media.locate import file_state, short
 from mirage.media.sniff import sniff
 from mirage.record import Abilities, Image, Picture
 
@@ -47,6 +48,21 @@ def picture(image: Image, abilities: Abilities) -> Picture:
     "limits" where no copy is small enough.
     """
     data, digest = read(image)
+    try:
+        return seen(data, digest, abilities)
+    except MediaError as error:
+        raise MediaError(error.kind, f"{error.message}{named(image)}") from error
+
+
+def named(image: Image) -> str:
+    """What a record calls an image, for the end of a message; empty where that is no name."""
+    given = image.given.get("path") if isinstance(image.given, Mapping) else image.given
+    is_name = isinstance(given, str | PurePath) and str(given)[:5].lower() != "data:"
+    return f": {short(str(given))}" if is_name else ""
+
+
+def seen(data: bytes, digest: str, abilities: Abilities) -> Picture:
+    """The original as it is, where the engine takes it; else a copy."""
     media_type = sniff(data)
     size = guard(data)
     if (

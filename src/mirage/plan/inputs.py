@@ -46,7 +46,10 @@ class Input:
             raise MediaError("null", f"input '{self.name}': '{self.key}' is null, not an image")
         if isinstance(value, list | tuple) and not value and self.required:
             raise MediaError("empty", f"input '{self.name}': '{self.key}' is a list of no images")
-        return locate(value, self.base or base, self.web)
+        try:
+            return locate(value, self.base or base, self.web)
+        except MediaError as error:
+            raise MediaError(error.kind, f"input '{self.name}': {error.message}") from error
 
 
 def bind(inputs: Sequence[Input], record: Record, base: Path | None) -> dict[str, Any]:

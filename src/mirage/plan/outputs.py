@@ -46,6 +46,11 @@ class EngineSpec:
     path: str
 
     @property
+    def model(self) -> str:
+        """What the configuration calls it, for messages."""
+        return self.config.model_path or self.backend
+
+    @property
     def sees(self) -> bool:
         given = self.config
         return self.backend != "llamacpp" or "mmproj" in given.args or given.model_path == DEMO
@@ -110,7 +115,7 @@ class Outputs:
             return None
         blind = not spec.sees or spec.config.args.get("images") is False
         if blind and {*images, *mentioned} & {*self.declared.images}:
-            message = f"it sends images, and {spec.identity} takes none; `images: []` sends none"
+            message = f"it sends images, and {spec.model} takes none; `images: []` sends none"
             self.declared.wrong(path, message)
         schema = self.declared.schemas.get(output.name) if output.choices is None else None
         return LLMStep(

@@ -83,7 +83,7 @@ class Crew:
         if name in self.plan.seeing and not engine.abilities.images:
             raise RunError(
                 f"the output '{self.plan.seeing[name]}' sends images, and "
-                f"{self.plan.engines[name].identity} takes none; `images: []` sends none"
+                f"{self.plan.engines[name].model} takes none; `images: []` sends none"
             )
 
     def ask_leave(self) -> None:
