@@ -148,7 +148,8 @@ def test_what_a_flag_got_wrong_has_no_line(tmp_path: Path) -> None:
     config = project(tmp_path)
     said = mirage("run", config, "--sink", tmp_path / "x.jsnl").stderr
     assert said.startswith(f"sink.path: the format of '{tmp_path}/x.jsnl' cannot be told")
-    assert mirage("run", config, "--engine", "no.gguf").stderr.startswith("engine: no such file")
+    said = mirage("run", config, "--engine", "no.gguf").stderr
+    assert said.startswith("engine.model_path: no such file")
 
 
 def test_a_retry_of_what_never_ran_is_a_mistake(tmp_path: Path) -> None:
