@@ -124,7 +124,7 @@ def test_urls_that_are_none(url: str) -> None:
 
 
 def test_a_process_ends_cleanly_right_after_a_call() -> None:
-    """The client's thread does not bring the interpreter down as it ends."""
+    """What the client leaves behind does not bring the interpreter down as it ends."""
     program = (
         "import asyncio, sys\n"
         "from mirage.engines.http import HttpClient\n"
