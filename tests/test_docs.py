@@ -23,7 +23,8 @@ from ruamel.yaml import YAML
 
 import mirage
 from mirage.cli.app import app
-from mirage.config import backend_of, fetch, json_schema, load_config, unserved
+from mirage.config import backend_of, fetch, load_config, unserved
+from mirage.config.editor import json_schema
 from mirage.config import models as keys
 from mirage.config.document import read_document
 

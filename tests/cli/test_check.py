@@ -8,7 +8,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from mirage.config import json_schema
+from mirage.config.editor import json_schema
 
 from .commands import document, mirage, project
 

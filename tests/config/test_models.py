@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
-from mirage.config import json_schema
+from mirage.config.editor import json_schema
 
 CONFIG: dict[str, Any] = {"inputs": [], "output_schema": {}}
 

@@ -120,7 +120,7 @@ def _output_lines(what: dict[str, Any]) -> Iterator[str]:
 @options.as_json
 def schema(as_json: bool) -> None:
     """Print the JSON Schema of a configuration, for editors."""
-    from mirage.config import json_schema
+    from mirage.config.editor import json_schema
 
     say_json(json_schema())
 
@@ -138,7 +138,7 @@ def init(path: Path, as_json: bool) -> None:
     import orjson
 
     from mirage.atomic import write_bytes
-    from mirage.config import json_schema
+    from mirage.config.editor import json_schema
 
     target = path / STARTER if path.is_dir() else path
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -2,12 +2,13 @@
 
 `load` goes the whole way, through `document` (YAML, positions), `environment` (`${NAME}`),
 `mistakes` (pydantic's findings in our words) and `models`; `engines` says which backend is meant
-and what this version does not serve, `schema` turns an `output_schema` into a JSON Schema.
+and what this version does not serve, `schema` turns an `output_schema` into a JSON Schema; `editor`
+makes that of a configuration.
 """
 
 from mirage.config.engines import IN_FLIGHT, SERVED, backend_of, engine_flag, unserved
 from mirage.config.load import Loaded, load_config, parse_config
-from mirage.config.models import Config, json_schema
+from mirage.config.models import Config
 from mirage.config.schema import SchemaMistake, answer_schema, keys, many
 
 __all__ = [
@@ -19,7 +20,6 @@ __all__ = [
     "answer_schema",
     "backend_of",
     "engine_flag",
-    "json_schema",
     "keys",
     "load_config",
     "many",

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class FetchConfig(BaseModel):
     """Images by URL: fetched once, kept in a folder, and only from public addresses."""
 
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     cache: str = "runs/fetched"
     """The folder that keeps what was fetched; several runs may share it."""

@@ -41,7 +41,7 @@ def shape(value: Any) -> str:
 
 
 class Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", populate_by_name=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, defer_build=True)
 
     def given(self, name: str) -> bool:
         """Whether the key stands in the configuration, null included."""
@@ -72,7 +72,7 @@ class SourceConfig(Model):
 class Sampling(Model):
     """How a model draws its answer. Further keys are passed to the engine as they are."""
 
-    model_config = ConfigDict(extra="allow", populate_by_name=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="allow", populate_by_name=True, defer_build=True)
 
     temperature: Annotated[float, Field(ge=0)] = 0.0
     """0 is greedy: equal requests then share one completion."""
@@ -317,11 +317,3 @@ class Config(Model):
         if self.source is None:
             return []
         return self.source if isinstance(self.source, list) else [self.source]
-
-
-def json_schema() -> dict[str, Any]:
-    """The JSON Schema of a configuration, for editors and `mirage schema`."""
-    schema = Config.model_json_schema(mode="validation")
-    sampling = schema["$defs"]["Sampling"]["properties"]
-    sampling["max_new_tokens"] = {**sampling["max_tokens"], "title": "Max New Tokens"}
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
