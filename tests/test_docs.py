@@ -24,9 +24,9 @@ from ruamel.yaml import YAML
 import mirage
 from mirage.cli.app import app
 from mirage.config import backend_of, fetch, load_config, unserved
-from mirage.config.editor import json_schema
 from mirage.config import models as keys
 from mirage.config.document import read_document
+from mirage.config.editor import json_schema
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "ARCHITECTURE.md"]
