@@ -84,6 +84,12 @@ def test_the_size_of_blocks() -> None:
         ({"outputs": [{"name": "a", "prompt": "x", "images": ["q"]}]}, "no input of"),
         ({"outputs": [{"name": "a", "prompt": "x", "output_type": "JSON"}]}, "output_schema"),
         ({"outputs": [{"name": "a", "prompt": "x", "many": True}]}, "`many` needs"),
+        (
+            {"outputs": [{"name": "a", "prompt": "x", "structured": "two_pass"}]},
+            "`structured` needs",
+        ),
+        ({"outputs": [{"name": "a", "prompt": "x", "output_schema": {"b": "int"}}]}, "a` needs"),
+        ({"outputs": [{"name": "a", "prompt": "x", "choices": [*map(str, range(27))]}]}, "most 26"),
         ({"engine": None}, "no engine is given"),
         ({"engine": {"backend": "llamacpp", "args": {"x": 1}}}, r"engine\.args\.x: not an arg"),
     ],

@@ -24,6 +24,7 @@ from mirage.template import (
     compile_tree,
 )
 
+NEED_JSON = ("output_schema", "structured")
 Keys = tuple[str | int, ...]
 T = TypeVar("T")
 
@@ -84,6 +85,9 @@ class Declared:
         if output.choices is not None:
             return CHOSEN
         if output.output_type == "plain":
+            for key in NEED_JSON:
+                if output.given(key):
+                    self.wrong((*path[:2], key), f"`{key}` needs `output_type: JSON`")
             return None
         if output.output_schema is None:
             self.wrong(path[:2], "`output_type: JSON` needs an `output_schema`: its keys")

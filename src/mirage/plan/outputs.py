@@ -13,6 +13,7 @@ from typing import Any
 from mirage.config.engines import DEMO
 from mirage.config.models import EngineConfig, FilterOutput, LLMOutput, PythonOutput, Sampling
 from mirage.config.schema import many as list_schema
+from mirage.engines.lettered import LETTERS
 from mirage.names import suggest
 from mirage.plan.declared import Declared, Keys
 from mirage.recipes import load as recipe
@@ -49,6 +50,11 @@ class EngineSpec:
     def model(self) -> str:
         """What the configuration calls it, for messages."""
         return self.config.model_path or self.backend
+
+    @property
+    def lettered(self) -> bool:
+        """Whether choices are asked for by letters."""
+        return self.backend == "openai" or self.config.launch
 
     @property
     def sees(self) -> bool:
@@ -130,11 +136,11 @@ class Outputs:
             structured=output.structured,
             max_asks=output.max_asks,
             wording=wording(output, schema),
-            choices=self._choices(number, output),
+            choices=self._choices(number, output, lettered=spec.lettered),
             sends=tuple(images),
         )
 
-    def _choices(self, number: int, output: LLMOutput) -> Choices | None:
+    def _choices(self, number: int, output: LLMOutput, *, lettered: bool) -> Choices | None:
         """What an output decides among; what is wrong for every record is a mistake here."""
         if output.choices is None:
             return None
@@ -146,6 +152,8 @@ class Outputs:
         tree = self.declared.attempt((*path, "choices"), self.declared.tree, output.choices)
         if isinstance(output.choices, list):
             problem = problem_of(output.choices)
+            if lettered and len(output.choices) > len(LETTERS):
+                problem = f"an endpoint can be asked for at most {len(LETTERS)} choices"
         else:
             named = tree is None or tree.needs
             problem = "" if named else "neither a list nor a reference to one"
