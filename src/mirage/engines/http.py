@@ -20,7 +20,7 @@ from mirage.errors import AuthenticationError, EngineError
 
 MAX_MESSAGE = 500
 MAX_RAW = 10_000
-UPLOAD_BUFFER = 1 << 20
+SMALL, LARGE = 1 << 16, 1 << 20
 MAX_RETRY_AFTER = 3600.0
 CONNECT_TIMEOUT = 30.0
 PASSING = frozenset({408, 409, 425, 429})
@@ -97,7 +97,6 @@ class HttpClient:
         self._options = {
             pycurl.POST: 1,
             pycurl.NOSIGNAL: 1,
-            pycurl.UPLOAD_BUFFERSIZE: UPLOAD_BUFFER,
             pycurl.TIMEOUT_MS: round(timeout * 1000),
             pycurl.CONNECTTIMEOUT_MS: round(min(timeout, CONNECT_TIMEOUT) * 1000),
             pycurl.USERAGENT: "mirage",
@@ -109,12 +108,13 @@ class HttpClient:
             self._options[pycurl.PROXY] = proxy or ""
         self._multi = pycurl.AsyncCurlMulti()
         self._multi.setopt(pycurl.M_MAXCONNECTS, 2 * connections)
-        self._idle: dict[str, list[Any]] = {}
+        self._idle: dict[tuple[str, int], list[Any]] = {}
 
     async def post(self, url: str, body: bytes) -> Reply:
         """Raises PassingError where no reply came."""
-        idle = self._idle.setdefault(url, [])
-        handle = idle.pop() if idle else self._handle(url)
+        buffer = SMALL if len(body) <= SMALL else LARGE  # curl clears all of it for every call
+        idle = self._idle.setdefault((url, buffer), [])
+        handle = idle.pop() if idle else self._handle(url, buffer)
         received: list[bytes] = []
         handle.setopt(self._curl.WRITEFUNCTION, received.append)
         handle.setopt(self._curl.POSTFIELDS, body)
@@ -140,9 +140,10 @@ class HttpClient:
         nowhere = (curl.E_COULDNT_CONNECT, curl.E_COULDNT_RESOLVE_HOST, curl.E_OPERATION_TIMEDOUT)
         return PassingError("connection", text, unreached=code in nowhere)
 
-    def _handle(self, url: str) -> Any:
+    def _handle(self, url: str, buffer: int) -> Any:
         handle = self._curl.Curl()
         handle.setopt(self._curl.URL, url)
+        handle.setopt(self._curl.UPLOAD_BUFFERSIZE, buffer)
         for option, value in self._options.items():
             handle.setopt(option, value)
         return handle
