@@ -38,12 +38,13 @@ class Call:
 class Preview:
     """One record's way: what it was, what was asked, and what became of it.
 
-    `problems` says why there is no row, or fewer than there could be; `failed` whether any of them
-    is a failure.
+    `shared` counts the answers that were there already, of equal requests before. `problems` says
+    why there is no row, or fewer than there could be; `failed` whether any of them is a failure.
     """
 
     record: Record
     calls: list[Call] = field(default_factory=list)
+    shared: int = 0
     rows: list[Mapping[str, Any]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     failed: bool = False
@@ -115,16 +116,17 @@ async def _walk(job: Job, count: int, folder: Path) -> tuple[list[Preview], list
     engines: Mapping[str, Engine] = {
         name: Listening(engine, calls) for name, engine in job.engines.items()
     }
-    workers, writer = Workers(job.loaded.folder.resolve()), Writer()
-    crew = Crew(job.plan, engines, workers, Progress())
+    workers, writer, progress = Workers(job.loaded.folder.resolve()), Writer(), Progress()
+    crew = Crew(job.plan, engines, workers, progress)
     run = BlockRun(Block(0, ()), Journal(folder, b"", writer), Lock(folder))
     previews: list[Preview] = []
     entries: list[Entry] = []
     try:
         await crew.ready()
         for position, record in enumerate(peek(job.work.source, count)):
+            before = progress.usage.recalled
             entries += await travel(Owed(run, position, record, base_of(job, record)), crew)
-            previews.append(Preview(record, list(calls)))
+            previews.append(Preview(record, list(calls), progress.usage.recalled - before))
             calls.clear()
     finally:
         await run.journal.close()

@@ -87,3 +87,12 @@ def test_choices_are_shown_with_their_numbers(tmp_path: Path) -> None:
     assert any(words[-3:] == ["not", "so", "good"] and "-" in words[-4] for words in shown if words)
     (call,) = document(mirage("preview", config, "-n", "1", "--json").stdout)["records"][0]["calls"]
     assert call["choices"] == ["good", "not so good"] and len(call["reply"]["logprobs"]) == 2
+
+
+def test_shared_answers_are_told(tmp_path: Path) -> None:
+    """A record whose request was answered for an equal one says so, where no call is shown."""
+    config = project(tmp_path, rows=1)
+    (tmp_path / "rows.jsonl").write_text((json.dumps({"q": "the same", "n": 1}) + "\n") * 2)
+    assert "1 answer to equal requests above" in mirage("preview", config).stdout
+    records = document(mirage("preview", config, "--json").stdout)["records"]
+    assert [(len(each["calls"]), each["shared"]) for each in records] == [(1, 0), (0, 1)]

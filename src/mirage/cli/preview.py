@@ -55,6 +55,9 @@ def told(preview: Preview) -> Iterator[tuple[str, str, str | None]]:
         if call.request.choices:
             yield "choices", scored(call), None
         yield "reply", reply(call), "green" if call.completion else "yellow"
+    if preview.shared:
+        answers = counted(preview.shared, "answer")
+        yield "shared", f"{answers} to equal requests above; the model was not asked again", None
     for row in preview.rows:
         yield "row", clean(as_text(row)), "cyan"
     for problem in preview.problems:
@@ -139,6 +142,7 @@ def described(preview: Preview) -> dict[str, Any]:
             }
             for call in preview.calls
         ],
+        "shared": preview.shared,
         "rows": [orjson.loads(as_text(row)) for row in preview.rows],
         "problems": preview.problems,
         "failed": preview.failed,
