@@ -32,9 +32,10 @@ def test_control_characters_are_made_visible() -> None:
     assert text.clean("a\x1b[2J\rb\u202ec\n\td\r\n") == "a\\x1b[2J\\rb\\u202ec\n\td\n"
 
 
-def test_passwords_in_addresses_are_left_out_of_commands() -> None:
+@pytest.mark.parametrize("user", ["me:pw", "me:p@w"])
+def test_passwords_in_addresses_are_left_out_of_commands(user: str) -> None:
     """A hint can be copied, but shows no secret."""
-    told = text.command("mirage", "run", "my file.yaml", "--engine", "m@http://me:pw@host/v1")
+    told = text.command("mirage", "run", "my file.yaml", "--engine", f"m@http://{user}@host/v1")
     assert told == "mirage run 'my file.yaml' --engine m@http://***@host/v1"
 
 

@@ -66,22 +66,22 @@ def test_every_unset_variable_is_found() -> None:
 
 
 def test_secrets_are_redacted_and_variables_stay() -> None:
-    """Headers, whatever is called a key or token, and users in URLs; `${…}` is no secret."""
+    """Headers, queries, what is called a key or token, and users in URLs; `${…}` is no secret."""
     engine = {
-        "base_url": "https://me:pw@host/v1",
+        "base_url": ["https://me:pw@host/v1", "https://me:p@w@host/v1"],
         "api_key_env": "KEY",
         "headers": {"A": "Bearer abc", "B": "Bearer ${TOKEN}", "C": "x${TOKEN}"},
         "args": {"hf_token": "abc", "max_tokens": 5},
-        "query": {"api-version": "1", "key": "abc"},
+        "query": {"api-version": "1", "key": "abc", "code": "abc"},
     }
     shown = redact({"engine": engine, "engines": {"n": {"headers": {"A": "abc"}}}, "inputs": []})
     assert shown == {
         "engine": {
-            "base_url": "https://***@host/v1",
+            "base_url": ["https://***@host/v1", "https://***@host/v1"],
             "api_key_env": "KEY",
             "headers": {"A": "***", "B": "Bearer ${TOKEN}", "C": "***"},
             "args": {"hf_token": "***", "max_tokens": 5},
-            "query": {"api-version": "1", "key": "***"},
+            "query": {"api-version": "1", "key": "***", "code": "***"},
         },
         "engines": {"n": {"headers": {"A": "***"}}},
         "inputs": [],

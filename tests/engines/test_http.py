@@ -115,7 +115,16 @@ def test_redaction_comes_before_shortening() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["", "localhost:80", "ftp://a/b", "http://", "http:///v1", "http://a/v1?key=x", "http://a/#b"],
+    [
+        "",
+        "localhost:80",
+        "ftp://a/b",
+        "http://",
+        "http:///v1",
+        "http://a/v1?key=x",
+        "http://a/#b",
+        "http://u:p@w@a/v1",
+    ],
 )
 def test_urls_that_are_none(url: str) -> None:
     """Only http and https with a host are taken, and nothing that a path could not follow."""

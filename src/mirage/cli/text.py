@@ -21,7 +21,7 @@ import click
 LABEL = 10
 LASTING = frozenset({"source", "select", "template", "sink"})
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-_USER = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+_USER = re.compile(r"(?<=://)[^/\s]+(?=@)")
 
 
 def say(text: str = "", *, err: bool = False) -> None:

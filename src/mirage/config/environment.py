@@ -23,7 +23,7 @@ _VARIABLE = re.compile(r"\$(?:(?P<dollar>\$)|\{(?P<inner>[^{}]*)\}|(?P<open>\{))
 _INNER = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>.*))?", re.DOTALL)
 _SECRET = re.compile(r"(?:^|[_-])(?:api_?key|key|token|secret|password)$", re.IGNORECASE)
 _FROM_ENVIRONMENT = re.compile(r"(?:[A-Za-z]+ )?\$\{[A-Za-z_][A-Za-z0-9_]*\}")
-_USER = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+_USER = re.compile(r"(?<=://)[^/\s]+(?=@)")
 
 
 def expand_text(text: str, environment: Mapping[str, str]) -> str:
@@ -84,8 +84,8 @@ def _expands(path: Path) -> bool:
 def redact(data: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of a configuration that may be shown and stored: `${…}` stays, secrets do not.
 
-    Headers are redacted always; elsewhere in an engine, what is called a key, token, secret or
-    password, and the user part of URLs.
+    Headers are redacted always, and so is a query but for its `api-version`; elsewhere in an
+    engine, what is called a key, token, secret or password, and the user part of URLs.
     """
     shown = dict(data)
     for place, engine in _engines(data):
@@ -109,7 +109,8 @@ def _put(data: dict[str, Any], place: tuple[str, ...], value: Any) -> dict[str, 
 
 
 def _safe(value: Any, key: str, secret: bool = False) -> Any:
-    secret = secret or key == "headers" or bool(_SECRET.search(key))
+    secret = secret or key in ("headers", "query") or bool(_SECRET.search(key))
+    secret = secret and key != "api-version"
     if isinstance(value, dict):
         return {name: _safe(item, name, secret) for name, item in value.items()}
     if isinstance(value, list):

@@ -165,6 +165,8 @@ def check_url(url: str) -> str:
     split = urlsplit(url)
     if split.scheme not in ("http", "https") or not split.hostname:
         raise ValueError("must start with http:// or https:// and name a host")
+    if split.netloc.count("@") > 1:
+        raise ValueError("a `@` in a user's name or password is written %40")
     if "?" in url or "#" in url:
         raise ValueError("must end before the `?` or `#`; what follows a `?` belongs under `query`")
     return url
