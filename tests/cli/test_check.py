@@ -167,3 +167,10 @@ def test_init_never_overwrites(tmp_path: Path) -> None:
         assert "is there already" in document(result.stdout)["error"]
     assert there.read_text() == "mine"
     assert not (tmp_path / "mirage.schema.json").exists()
+
+
+def test_several_endpoints_are_told_as_a_user_writes_them(tmp_path: Path) -> None:
+    """Addresses with commas between them."""
+    engine = "{base_url: ['http://a/v1', 'http://me:pw@b/v1'], model_path: m}"
+    result = mirage("check", project(tmp_path, engine=engine))
+    assert "m at http://a/v1, http://***@b/v1, 64 calls" in " ".join(result.stdout.split())

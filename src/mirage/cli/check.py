@@ -105,7 +105,9 @@ def told(what: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def _engine_line(engine: dict[str, Any]) -> str:
     inferred = " (inferred)" if "inferred" in engine else ""
     model = f", {engine['model_path']}" if engine.get("model_path") else ""
-    address = f" at {engine['base_url']}" if engine.get("base_url") else ""
+    urls = engine.get("base_url") or []
+    urls = [urls] if isinstance(urls, str) else urls
+    address = f" at {', '.join(urls)}" if urls else ""
     return f"{engine['backend']}{inferred}{model}{address}, {engine['max_in_flight']} calls at once"
 
 
