@@ -51,6 +51,7 @@ class Feed:
         self._settled = settled
         self._ready: deque[Owed] = deque()
         self._lock = asyncio.Lock()
+        self._reading = threading.Lock()
         self._next: asyncio.Task[Batch | None] | None = None
         self._ended = False
 
@@ -77,7 +78,11 @@ class Feed:
             self._settled(batch.run)
 
     async def _read(self) -> Batch | None:
-        return await asyncio.to_thread(next, self._batches, None)
+        return await asyncio.to_thread(self._read_on)
+
+    def _read_on(self) -> Batch | None:
+        with self._reading:
+            return None if self._ended else next(self._batches, None)
 
     def stop(self) -> None:
         """Hand out nothing more."""
@@ -85,7 +90,10 @@ class Feed:
         self._ready.clear()
 
     async def close(self) -> None:
+        """Returns when the thread reads no more, even where nobody waited for it any longer."""
         self.stop()
+        await asyncio.to_thread(self._reading.acquire)
+        self._reading.release()
         if self._next is not None:
             await asyncio.wait({self._next})
 
@@ -131,6 +139,7 @@ class Pipeline:
         except BaseExceptionGroup as errors:
             raise first(errors) from errors
         finally:
+            self.stopped.set()
             survey.stop()
             await self._close(writer)
         if self.reason:
