@@ -84,6 +84,6 @@ def test_nothing_is_read_once_the_feed_is_closed() -> None:
         await asyncio.wait({worker})
         asyncio.get_running_loop().call_later(0.2, go_on.set)
         await feed.close()
-        return ends
+        return [*ends]
 
     assert asyncio.run(closed()) == ["read"]
