@@ -16,7 +16,7 @@ import orjson
 
 from mirage.errors import ConfigError, Mistake, RunError
 from mirage.report import Counts, Tally, Usage
-from mirage.work.folder import PartNote
+from mirage.work.folder import PartNote, read
 from mirage.work.lock import owner_of
 
 RUNNING, UNFINISHED, UNSTARTED = "running", "unfinished", "not started"
@@ -72,19 +72,6 @@ def status(folder: Path) -> Status:
         live=live,
         seconds_old=max(time.time() - live.get("time", time.time()), 0.0),
     )
-
-
-def read(path: Path) -> dict[str, Any]:
-    """A JSON object; empty where there is none. Raises RunError where it is something else."""
-    try:
-        found = orjson.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    except orjson.JSONDecodeError as exc:
-        raise RunError(f"{path} is damaged: {exc}") from exc
-    if not isinstance(found, dict):
-        raise RunError(f"{path} is damaged: it holds no object")
-    return found
 
 
 def finished(folder: Path) -> list[PartNote]:

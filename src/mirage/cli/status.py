@@ -111,7 +111,7 @@ def one(failed: Mapping[str, Any]) -> str:
 
 def next_step(standing: Status) -> str:
     """The command that goes on from here, where there is one; flags cannot be told again."""
-    from mirage.status import read
+    from mirage.work.folder import read
 
     if standing.state == "done" and may_pass(standing.counts.failures):
         return command("mirage", "retry", near(standing.folder))

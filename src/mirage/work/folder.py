@@ -72,6 +72,19 @@ class PartNote:
         return cls(**{**data, "counts": counts, "usage": usage, "rejected": rejected})
 
 
+def read(path: Path) -> dict[str, Any]:
+    """A JSON object; empty where there is none. Raises RunError where it is something else."""
+    try:
+        found = orjson.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except orjson.JSONDecodeError as exc:
+        raise RunError(f"{path} is damaged: {exc}") from exc
+    if not isinstance(found, dict):
+        raise RunError(f"{path} is damaged: it holds no object")
+    return found
+
+
 class RunFolder:
     """The files of one run. Only the owner of the lock writes here, and in a block's folder who has
     claimed that.
@@ -114,16 +127,7 @@ class RunFolder:
         return bool(self._source().get("complete"))
 
     def _source(self) -> dict[str, Any]:
-        path = self.root / "source.json"
-        try:
-            found = orjson.loads(path.read_bytes())
-        except FileNotFoundError:
-            return {}
-        except orjson.JSONDecodeError as exc:
-            raise RunError(f"{path} is damaged: {exc}") from exc
-        if not isinstance(found, dict):
-            raise RunError(f"{path} is damaged: it holds no object")
-        return found
+        return read(self.root / "source.json")
 
     def set_files(self, files: Iterable[FileState], *, complete: bool = False) -> None:
         found = {"files": [asdict(state) for state in files], "complete": complete}
