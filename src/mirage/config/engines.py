@@ -13,7 +13,8 @@ BACKENDS: tuple[str, ...] = get_args(get_args(EngineConfig.model_fields["backend
 SERVED = ("openai", "sglang", "vllm", "transformers", "llamacpp", "fake")
 """The backends that `mirage.engines` opens."""
 IN_FLIGHT = 64
-"""How many calls are under way at an endpoint where `max_in_flight` is not given."""
+"""How many calls are under way where `max_in_flight` is not given, if the engine has no reason for
+another number."""
 LATER = "is not in this version"
 DEMO = "demo"
 """The model that ships with the package, by its name."""

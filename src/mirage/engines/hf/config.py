@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from mirage.config import IN_FLIGHT
 from mirage.config.models import EngineConfig
 from mirage.engines.weights import folder_digest
 from mirage.errors import ConfigError, EngineError, Mistake
@@ -22,7 +23,6 @@ from mirage.names import suggest
 from mirage.record import Request
 
 MAX_TOKENS = 1024
-IN_FLIGHT = 64
 ARGS: Mapping[str, type] = {
     "device": str,
     "dtype": str,
