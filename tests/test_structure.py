@@ -16,9 +16,9 @@ LAYERS = """
     errors names atomic value certificates recipes
     record
     template select media config
-    journal report
+    journal report formats
     sources engines sinks
-    steps
+    dataset steps
     plan
     work
     pipeline

@@ -8,18 +8,19 @@ Everything else is loaded when it is first used.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mirage.api import load_config, preview, run
+    from mirage.dataset import convert, verify
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load_config", "preview", "run"]
+__all__ = ["__version__", "convert", "load_config", "preview", "run", "verify"]
+HOMES = {"convert": "mirage.dataset", "verify": "mirage.dataset"}
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from mirage import api
-
-        return getattr(api, name)
+        return getattr(import_module(HOMES.get(name, "mirage.api")), name)
     raise AttributeError(f"module 'mirage' has no attribute '{name}'")

@@ -289,10 +289,14 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PartReport:
-    """What became of a part: the rows written, and those that did not fit, by their index."""
+    """What became of a part: the rows written, and those that did not fit, by their index.
+
+    `lost` counts what the format has no place for, in rows that were written without it.
+    """
 
     rows: int
     rejected: tuple[tuple[int, SinkError], ...] = ()
+    lost: Mapping[str, int] = field(default_factory=dict)
 
 
 class Sink(Protocol):
@@ -302,7 +306,8 @@ class Sink(Protocol):
     description of column types (None where it has none).
     """
 
-    suffix: str
+    @property
+    def suffix(self) -> str: ...
 
     def check(self) -> None:
         """Raise RunError where something else stands in the place of the dataset."""

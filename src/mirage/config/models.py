@@ -21,6 +21,7 @@ from pydantic import (
 
 from mirage.config.fetch import FetchConfig
 
+TrainingFormat = Literal["messages", "llava"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
@@ -54,9 +55,12 @@ class SourceConfig(Model):
     path: str
     """A file, a glob, a folder, or a Hugging Face dataset as `hf://owner/name`."""
     format: (
-        Literal["jsonl", "json", "csv", "tsv", "parquet", "imagefolder", "webdataset", "hf"] | None
+        Literal["jsonl", "json", "csv", "tsv", "parquet", "imagefolder", "webdataset", "hf"]
+        | TrainingFormat
+        | None
     ) = None
-    """The format of the files; inferred from the path where it can be."""
+    """The format of the files, inferred from the path where it can be; or a training format, which
+    gives neutral rows: `id`, `messages`, `images` and so on."""
     id: str | None = None
     """A JMESPath expression that names a record; its values must be unique."""
     split: str | None = None
@@ -252,10 +256,16 @@ class SinkConfig(Model):
 
     path: str
     """A file or a folder."""
-    format: Literal["jsonl", "parquet", "hf"] | None = None
-    """Inferred from the path where it can be."""
+    format: Literal["jsonl", "json", "parquet", "hf"] | TrainingFormat | None = None
+    """Inferred from the path where it can be. A training format takes neutral rows, or those of any
+    training format."""
+    container: Literal["jsonl", "json", "parquet", "hf"] | None = None
+    """The kind of file that a training format is kept in, where the path does not say it."""
     images: Literal["embed", "path"] = "embed"
     """Whether tables hold the bytes of images or their paths."""
+    copy_images: bool = False
+    """Whether images that are files are copied to `images` beside the dataset; otherwise they stay
+    where they are. Training formats only."""
 
 
 def count_or_share(value: Any) -> str:

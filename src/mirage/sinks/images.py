@@ -52,18 +52,18 @@ class Gallery:
     """The images of one part that need a file: written as they come, in place when it is done.
 
     A row's images are first only named (`claim`); they are written (`keep`) once the row is known
-    to fit, or forgotten (`drop`). Leaving the block with an error leaves no new file behind.
+    to fit, or forgotten (`drop`). Leaving the block with an error leaves no new file behind. Rows
+    name a file relative to the dataset, or below `root` where an absolute path is wanted.
     """
 
-    def __init__(self, part: Path) -> None:
+    def __init__(self, part: Path, root: str = "") -> None:
         self.folder = part.parent / FOLDER
+        self.prefix = f"{root}/{FOLDER}" if root else FOLDER
         self.claimed: dict[str, bytes] = {}
         self.fresh: dict[str, Path] = {}
 
     def claim(self, image: Image) -> str:
-        """What stands for an image in a row: its own string, or the path that its file will have,
-        relative to the dataset.
-        """
+        """What stands for an image in a row: its own string, or the path of its file to be."""
         own = reference(image)
         if own is not None:
             return own
@@ -74,7 +74,7 @@ class Gallery:
             kind = extension("")
         name = f"{hashlib.sha256(data).hexdigest()}.{kind}"
         self.claimed[name] = data
-        return f"{FOLDER}/{name}"
+        return f"{self.prefix}/{name}"
 
     def keep(self) -> None:
         for name, data in self.claimed.items():

@@ -1,4 +1,7 @@
-"""JSON lines: one row, one line, in order. A part is the lines of a block, the dataset all parts.
+"""JSON: one row, one line, in order, as lines or as an array.
+
+A part is the lines of a block, the dataset all parts. In an array every line ends with a comma, and
+brackets come around them when the dataset is published.
 
 orjson writes; it knows nothing of images, hands them to `Gallery`, and is silent about one thing
 only: NaN and infinity become `null`, so a line with a null in it is looked at again.
@@ -24,20 +27,30 @@ from mirage.sinks.images import Gallery
 
 OPTIONS = orjson.OPT_APPEND_NEWLINE | orjson.OPT_PASSTHROUGH_DATACLASS
 HARMLESS = frozenset({str, int, bool, type(None), Image})
-SHARDS = r"part-\d{5,}\.jsonl"
 
 
 @dataclass(slots=True)
 class JsonlSink:
-    """One file of lines, or a folder of such files, one per part."""
+    """One file, or a folder of such files, one per part. With `root`, rows name the images that
+    this sink writes by absolute paths.
+    """
 
     path: Path
     folder: bool
-    suffix: str = ".jsonl"
+    array: bool = False
+    root: str = ""
+
+    @property
+    def suffix(self) -> str:
+        return ".json" if self.array else ".jsonl"
+
+    @property
+    def shards(self) -> str:
+        return rf"part-\d{{5,}}\{self.suffix}"
 
     def check(self) -> None:
         if self.folder:
-            refuse_foreign(self.path, SHARDS)
+            refuse_foreign(self.path, self.shards)
         else:
             refuse_folder(self.path)
 
@@ -49,10 +62,11 @@ class JsonlSink:
         """
         rejected: list[tuple[int, SinkError]] = []
         written = 0
-        with atomic.writing(part) as file, Gallery(part) as gallery:
+        with atomic.writing(part) as file, Gallery(part, self.root) as gallery:
             for index, row in enumerate(rows):
                 try:
-                    file.write(line(row, gallery))
+                    text = line(row, gallery)
+                    file.write(text[:-1] + b",\n" if self.array else text)
                 except SinkError as error:
                     gallery.drop()
                     rejected.append((index, error))
@@ -68,20 +82,31 @@ class JsonlSink:
         return True
 
     def publish(self, parts: Sequence[Path], columns: Any | None) -> None:
-        if self.folder:
-            with new_folder(self.path, parts, SHARDS) as new:
-                for number, part in enumerate(parts):
-                    atomic.copy(part, new / f"part-{number:05d}.jsonl")
-                if not parts:
-                    (new / "part-00000.jsonl").touch()
+        if not self.folder:
+            with new_file(self.path, parts) as temporary:
+                self.join(parts, temporary)
             return
-        with new_file(self.path, parts) as temporary:
-            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-            try:
-                for part in parts:
-                    atomic.append(part, handle)
-            finally:
-                os.close(handle)
+        with new_folder(self.path, parts, self.shards) as new:
+            for number, part in enumerate(parts):
+                self.join([part], new / f"part-{number:05d}{self.suffix}")
+            if not parts:
+                self.join([], new / f"part-00000{self.suffix}")
+
+    def join(self, parts: Iterable[Path], target: Path) -> None:
+        """Make one file of parts."""
+        handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            if self.array:
+                os.write(handle, b"[\n")
+            for part in parts:
+                atomic.append(part, handle)
+            if self.array:
+                size = os.fstat(handle).st_size
+                os.ftruncate(handle, size - 2 if size > 2 else size - 1)
+                os.lseek(handle, 0, os.SEEK_END)
+                os.write(handle, b"\n]\n" if size > 2 else b"]\n")
+        finally:
+            os.close(handle)
 
 
 def line(row: Mapping[str, Any], gallery: Gallery) -> bytes:

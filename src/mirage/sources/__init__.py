@@ -8,6 +8,7 @@
     lines.py, json_array.py, delimited.py, tables.py, images.py, webdataset.py
                                                       one file per family of formats
     hub.py, memory.py     rows that are not in files yet
+    shaped.py             rows of a training format, as neutral rows
 
 This module is the one factory; a format's libraries are loaded when it is asked for.
 """
@@ -22,6 +23,7 @@ from typing import Any
 from xxhash import xxh3_64_hexdigest
 
 from mirage.config.models import SourceConfig
+from mirage.formats import SHAPES, shape
 from mirage.sources.blocks import BOUNDS, Block, Bounds, Readable, Sources, blocks, peek
 from mirage.sources.files import FileSource, Format
 from mirage.sources.find import Found, find, holds, kind
@@ -45,7 +47,7 @@ HUB = "hf://"
 
 def open_source(
     config: SourceConfig, *, base: Path, number: int, spool: Path, bounds: Bounds = BOUNDS
-) -> Readable:
+) -> FileSource:
     """The source that a configuration means; `base` is the folder that its path is relative to.
 
     `number` is its index among the run's sources, and `spool` the run's own folder for what cannot
@@ -76,6 +78,8 @@ def open_rows(rows: Iterable[Mapping[str, Any]], number: int = 0) -> Readable:
 
 
 def _open(config: SourceConfig, base: Path, number: int, spool: Path, bounds: Bounds) -> FileSource:
+    if config.format in SHAPES:
+        return _shaped(config, base, number, spool, bounds)
     key = config.id
     identities = Identities(spool / f"ids-{number}.sqlite", key) if key is not None else None
     if config.path.startswith(HUB):
@@ -89,6 +93,21 @@ def _open(config: SourceConfig, base: Path, number: int, spool: Path, bounds: Bo
         for path in source.paths[:1]:
             source.format.check(path)
     source.identities, source.limit, source.bounds = identities, config.limit, bounds
+    return source
+
+
+def _shaped(
+    config: SourceConfig, base: Path, number: int, spool: Path, bounds: Bounds
+) -> FileSource:
+    """A source of samples. Their images are below `image_base_path`, or beside the rows."""
+    from mirage.formats.shape import among
+    from mirage.sources.shaped import Shaped
+
+    source = _open(config.model_copy(update={"format": None}), base, number, spool, bounds)
+    given = config.image_base_path
+    folder = source.root if given is None else base / Path(given).expanduser()
+    locate = among(folder, given=given is not None)
+    source.format = Shaped(source.format, shape(config.format or ""), locate)
     return source
 
 

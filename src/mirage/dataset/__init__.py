@@ -1,0 +1,88 @@
+"""A dataset as a whole, without any model: convert it, verify it, look at it.
+
+    opening.py        which format a dataset is in, and its rows
+    conversion.py     from one format to another
+    verification.py   every row held against the rules, every image decoded
+
+The functions here take what a person writes: paths and names of formats, from the current folder.
+Whatever cannot be meant is a ConfigError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from mirage.errors import ConfigError, Mistake
+
+if TYPE_CHECKING:
+    from mirage.dataset.conversion import Conversion
+    from mirage.dataset.verification import Report, Verification
+
+Result = TypeVar("Result")
+
+
+def convert(
+    path: str | Path,
+    target: str | Path,
+    *,
+    to: str | None = None,
+    format: str | None = None,
+    image_base_path: str | Path | None = None,
+    copy_images: bool = False,
+    strict: bool = False,
+    progress: Callable[[int], None] = lambda rows: None,
+) -> Conversion:
+    """Write the dataset at `path` to `target`, in the format `to`.
+
+    Formats are those of `source.format` and `sink.format`; where `format` or `to` is not given it
+    is told by the rows, or by the suffix of the target. See `conversion.convert`.
+    """
+    from mirage.config.models import SinkConfig
+    from mirage.dataset import conversion
+
+    given = {"path": str(target), "format": to, "copy_images": copy_images}
+    return meant(
+        lambda: conversion.convert(
+            source(path, format, image_base_path),
+            SinkConfig.model_validate(given),
+            base=Path.cwd(),
+            strict=strict,
+            progress=progress,
+        )
+    )
+
+
+def verify(
+    path: str | Path,
+    *,
+    format: str | None = None,
+    image_base_path: str | Path | None = None,
+    report: Report = lambda violation: None,
+) -> Verification:
+    """Hold every row of the dataset at `path` against its format's rules; see `verification`."""
+    from mirage.dataset import verification
+
+    return meant(
+        lambda: verification.verify(
+            source(path, format, image_base_path), base=Path.cwd(), report=report
+        )
+    )
+
+
+def source(path: str | Path, format: str | None, image_base_path: str | Path | None) -> Any:
+    """A source as a configuration has it."""
+    from mirage.config.models import SourceConfig
+
+    base = None if image_base_path is None else str(image_base_path)
+    given = {"path": str(path), "format": format, "image_base_path": base}
+    return SourceConfig.model_validate(given)
+
+
+def meant(ask: Callable[[], Result]) -> Result:
+    """What `ask` gives; a ValueError, which speaks of what was asked for, becomes a ConfigError."""
+    try:
+        return ask()
+    except ValueError as exc:
+        raise ConfigError([Mistake("", str(exc))]) from exc

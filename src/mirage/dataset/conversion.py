@@ -1,0 +1,156 @@
+"""From one format to another: every row of the source becomes a row of the target, or is named.
+
+A conversion is a run without steps: the same sources and sinks, block by block, published whole.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from mirage import atomic
+from mirage.config.models import SinkConfig, SourceConfig
+from mirage.dataset.opening import opened, training_format
+from mirage.errors import RecordError
+from mirage.formats import SHAPES
+from mirage.record import Failed, Sink
+from mirage.sinks import open_sink
+from mirage.sources import Readable, blocks
+from mirage.sources.blocks import Block
+
+Progress = Callable[[int], None]
+"""Called after every block with the number of rows that were read so far."""
+
+
+@dataclass(slots=True)
+class Conversion:
+    """What became of the rows: read = written + refused. `lost` counts, by name, what the target
+    has no place for in rows that were written.
+    """
+
+    source: str
+    target: str
+    read: int = 0
+    written: int = 0
+    refused: int = 0
+    causes: Counter[str] = field(default_factory=Counter)
+    lost: Counter[str] = field(default_factory=Counter)
+    failures: Path | None = None
+    """Where the refused rows are listed, one JSON object a line; None where there are none."""
+
+    def count(self, part: Part) -> None:
+        self.read += part.read
+        self.written += part.written
+        self.refused += part.causes.total()
+        self.causes.update(part.causes)
+        self.lost.update(part.lost)
+
+
+def convert(
+    source: SourceConfig,
+    sink: SinkConfig,
+    *,
+    base: Path,
+    strict: bool = False,
+    progress: Progress = lambda rows: None,
+) -> Conversion:
+    """Write a dataset in another format; relative paths are taken from `base`.
+
+    A row that the target cannot hold is refused and listed in `<target>.failed.jsonl`, with its
+    place and the rule; with `strict`, so is a row that would lose anything. Raises ValueError where
+    a format cannot be told, RunError where something else stands in the target's place.
+    """
+    target = (base / sink.path).resolve()
+    with atomic.workspace(target.parent) as room:
+        name = training_format(source, base, room)
+        if name is None and sink.format in SHAPES:
+            raise ValueError(f"the rows of {source.path} are of no training format that is known")
+        into = _sink(sink, base, samples=name is not None, strict=strict)
+        into.check()
+        rows = opened(source.model_copy(update={"format": name or source.format}), base, room)
+        parts: list[Part] = []
+        for block in blocks(rows):
+            parts.append(Part(block, room / f"{block.number:06}" / f"part{into.suffix}"))
+            parts[-1].write(rows, into)
+            progress(sum(part.read for part in parts))
+        columns = into.columns([part.place for part in parts])
+        for part in parts:
+            if not into.fits(part.place, columns):
+                part.write(rows, into, columns)
+        into.publish([part.place for part in parts], columns)
+        done = Conversion(name or "rows", sink.format or into.suffix.lstrip("."))
+        for part in parts:
+            done.count(part)
+        done.failures = listed(parts, target.with_name(target.name + ".failed.jsonl"))
+    return done
+
+
+def _sink(config: SinkConfig, base: Path, *, samples: bool, strict: bool) -> Sink:
+    return open_sink(config, base=base, declared={}, samples=samples, strict=strict)
+
+
+@dataclass(slots=True)
+class Part:
+    """One block of the source, its part of the dataset, and what became of its rows."""
+
+    block: Block
+    place: Path
+    written: int = 0
+    causes: Counter[str] = field(default_factory=Counter)
+    lost: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def read(self) -> int:
+        return self.written + self.causes.total()
+
+    @property
+    def refused(self) -> Path:
+        """The list of the rows that are not in the part."""
+        return self.place.with_name("failed.jsonl")
+
+    def write(self, source: Readable, sink: Sink, columns: Any = None) -> None:
+        """Write the part and the list; with `columns`, in those types."""
+        self.causes.clear()
+        places: list[str] = []
+        with atomic.writing(self.refused) as failures:
+
+            def refuse(place: str, error: RecordError) -> None:
+                self.causes[f"{error.boundary}/{error.kind}"] += 1
+                failed = Failed(place, error.boundary, error.kind, error.message)
+                failures.write(orjson.dumps(asdict(failed), option=orjson.OPT_APPEND_NEWLINE))
+
+            def rows() -> Iterator[Mapping[str, Any]]:
+                for span in self.block.spans:
+                    for record in source.read(span):
+                        if record.fault is not None:
+                            refuse(record.place, record.fault)
+                            continue
+                        places.append(record.place)
+                        yield record.values
+
+            report = sink.write(self.place, rows(), columns)
+            for index, error in report.rejected:
+                refuse(places[index], error)
+        self.written, self.lost = report.rows, report.lost
+
+
+def listed(parts: Iterable[Part], target: Path) -> Path | None:
+    """Put the lists of refused rows together; where there is none, take away an earlier one."""
+    lists = [part.refused for part in parts if part.causes]
+    if not lists:
+        target.unlink(missing_ok=True)
+        return None
+    with atomic.replacing(target) as temporary:
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            for each in lists:
+                atomic.append(each, handle)
+        finally:
+            os.close(handle)
+    return target

@@ -1,0 +1,142 @@
+"""Every row held against the rules of its format, every image decoded: what a loader would find.
+
+The rules of a row stand with the format that reads it (`mirage.formats`); here they are asked of
+every row, and nothing stops at the first that is broken.
+"""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import Any
+
+from mirage import atomic
+from mirage.config.models import SourceConfig
+from mirage.dataset.opening import opened, training_format
+from mirage.errors import MediaError, boundary
+from mirage.formats import shape
+from mirage.formats.shape import Fault, Locate, Reading, Shape, among
+from mirage.media import guard, recognise, sniff
+from mirage.record import Image, Record
+
+SUFFIXES = {
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".png": "image/png",
+    ".gif": "image/gif",
+    ".webp": "image/webp",
+    ".bmp": "image/bmp",
+    ".tif": "image/tiff",
+    ".tiff": "image/tiff",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A rule that a row breaks, and where; a note is no violation, and counts as none."""
+
+    place: str
+    rule: str
+    message: str
+    note: bool = False
+
+
+Report = Callable[[Violation], None]
+
+
+@dataclass(slots=True)
+class Verification:
+    """What was looked at, and how often each rule was broken."""
+
+    format: str
+    rows: int = 0
+    images: int = 0
+    broken: Counter[str] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def sound(self) -> bool:
+        return not self.broken
+
+    def tell(self, place: str, fault: Fault, report: Report) -> None:
+        (self.notes if fault.note else self.broken)[fault.rule] += 1
+        report(Violation(place, fault.rule, fault.message, fault.note))
+
+
+def verify(source: SourceConfig, *, base: Path, report: Report) -> Verification:
+    """Look at every row and every image of a dataset, and `report` whatever breaks a rule.
+
+    Raises ValueError where the dataset as a whole cannot be read.
+    """
+    with atomic.workspace(base) as room:
+        name = training_format(source, base, room)
+        form = shape(name) if name else None
+        plain = source.model_copy(update={"format": None if name else source.format})
+        rows = opened(plain, base, room)
+        found = Verification(name or "rows")
+        given = source.image_base_path
+        folder = rows.root if given is None else base / Path(given).expanduser()
+        locate = among(folder, given=given is not None)
+        for span in rows.rest(()):
+            for record in rows.read(span):
+                found.rows += 1
+                look(record, form, locate, found, report)
+    return found
+
+
+def look(
+    record: Record, form: Shape | None, locate: Locate, found: Verification, report: Report
+) -> None:
+    """One row: what its reader says, and what becomes of its images."""
+    if record.fault is not None:
+        found.tell(record.place, Fault(record.fault.kind, record.fault.message), report)
+        return
+    reading = Reading(locate)
+    if form is None:
+        images = list(images_in(recognise(dict(record.values))))
+    else:
+        images = [image for _, image in form.read(record.values, reading).images]
+    for image in images:
+        found.images += 1
+        try:
+            decoded(image, reading)
+        except MediaError as exc:
+            reading.fault(f"image-{exc.kind}", f"{named(image)}: {exc.message}")
+    for fault in reading.faults:
+        found.tell(record.place, fault, report)
+
+
+def images_in(value: Any) -> Iterator[Image]:
+    if isinstance(value, Image):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from images_in(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from images_in(item)
+
+
+def decoded(image: Image, reading: Reading) -> None:
+    """Decode an image to its last pixel. Raises MediaError. A name that says another kind of image
+    than the bytes do is worth a note: loaders go by the bytes.
+    """
+    from PIL import Image as Pillow
+
+    with boundary(MediaError, "missing"):
+        data = image.read()
+    guard(data)
+    with boundary(MediaError, "broken"), Pillow.open(io.BytesIO(data)) as picture:
+        picture.load()
+    kind, said = sniff(data), SUFFIXES.get(PurePath(named(image)).suffix.lower())
+    if said is not None and said != kind:
+        reading.note("image-name", f"{named(image)} holds {kind}")
+
+
+def named(image: Image) -> str:
+    """The name that an image came with."""
+    given = image.given.get("path") if isinstance(image.given, Mapping) else image.given
+    return given if isinstance(given, str) and given[:5].lower() != "data:" else "an image"

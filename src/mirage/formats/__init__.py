@@ -1,0 +1,45 @@
+"""Shapes of datasets that models are trained on: each a pair of `read` and `write` around one
+neutral sample.
+
+    instruction.py   the sample
+    shape.py         what a format is, what it holds, what is lost; a row being read
+    tags.py          texts with <image> tags
+    messages.py      the neutral row
+    one file per format
+
+This module is the one factory. Where rows are kept (lines, an array, a table, an archive) is the
+matter of `sources` and `sinks`; a shape is a matter of one row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from importlib import import_module
+from typing import Any
+
+from mirage.formats.shape import Shape
+
+SHAPES = {
+    "messages": "mirage.formats.messages:Messages",
+    "llava": "mirage.formats.llava:Llava",
+}
+"""By name. A row is recognised by the first of these that claims it, `messages` being the last."""
+
+
+@lru_cache
+def shape(name: str) -> Shape:
+    """The training format of this name. Raises KeyError."""
+    module, _, kind = SHAPES[name].partition(":")
+    made: Shape = getattr(import_module(module), kind)()
+    return made
+
+
+def recognise(rows: Iterable[Mapping[str, Any]]) -> str | None:
+    """The one format that claims all of some rows; None where they are of no training format."""
+    names = [*(name for name in SHAPES if name != "messages"), "messages"]
+    rows = list(rows)
+    for name in names if rows else ():
+        if all(shape(name).claims(row) for row in rows):
+            return name
+    return None
