@@ -27,10 +27,11 @@ from mirage.config import backend_of, fetch, load_config, unserved
 from mirage.config import models as keys
 from mirage.config.document import read_document
 from mirage.config.editor import json_schema
+from mirage.formats import SHAPES
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "ARCHITECTURE.md"]
-PAGES += [*sorted((ROOT / "docs").glob("*.md")), ROOT / "examples" / "README.md"]
+PAGES += [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "examples" / "README.md"]
 EXAMPLES = sorted((ROOT / "examples").glob("*/*.yaml"))
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
@@ -116,7 +117,9 @@ def furnish(folder: Path, config: Mapping[str, Any]) -> None:
     for source in given if isinstance(given, list) else [given]:
         path = folder / source["path"].replace("*", "rows")
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix == ".tar":
+        if source.get("format") in SHAPES:
+            golden(source["format"], path)
+        elif path.suffix == ".tar":
             shard(path)
         elif path.suffix == ".parquet":
             pq.write_table(pa.Table.from_pylist(ROWS), path)
@@ -130,6 +133,15 @@ def furnish(folder: Path, config: Mapping[str, Any]) -> None:
     with zipfile.ZipFile(folder / "images.zip", "w") as archive:
         archive.writestr("photo.png", pixels.getvalue())
     shutil.copy(ROOT / "examples" / "tickets" / "tidy.py", folder)
+
+
+def golden(name: str, path: Path) -> None:
+    """The golden rows of a training format, with their images."""
+    home = ROOT / "tests" / "formats" / "golden"
+    rows = (home / f"{name}.jsonl").read_text("utf-8").splitlines()
+    whole = f"[{','.join(rows)}]" if path.suffix == ".json" else "\n".join(rows)
+    path.write_text(whole, "utf-8")
+    shutil.copytree(home / "images", path.parent / "images", dirs_exist_ok=True)
 
 
 def shard(path: Path) -> None:

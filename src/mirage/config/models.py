@@ -55,8 +55,17 @@ class SourceConfig(Model):
     path: str
     """A file, a glob, a folder, or a Hugging Face dataset as `hf://owner/name`."""
     format: (
-        Literal["jsonl", "json", "csv", "tsv", "parquet", "imagefolder", "webdataset", "hf"]
-        | TrainingFormat
+        Literal[
+            "jsonl",
+            "json",
+            "csv",
+            "tsv",
+            "parquet",
+            "imagefolder",
+            "webdataset",
+            "hf",
+            TrainingFormat,
+        ]
         | None
     ) = None
     """The format of the files, inferred from the path where it can be; or a training format, which
@@ -256,7 +265,7 @@ class SinkConfig(Model):
 
     path: str
     """A file or a folder."""
-    format: Literal["jsonl", "json", "parquet", "hf"] | TrainingFormat | None = None
+    format: Literal["jsonl", "json", "parquet", "hf", TrainingFormat] | None = None
     """Inferred from the path where it can be. A training format takes neutral rows, or those of any
     training format."""
     container: Literal["jsonl", "json", "parquet", "hf"] | None = None
