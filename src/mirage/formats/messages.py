@@ -5,9 +5,9 @@ field of a sample.
         {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What?"}]},
         {"role": "assistant", "content": [{"type": "text", "text": "A cat."}]}]}
 
-It holds whatever an `Instruction` does. A source of any training format gives such rows, and a sink
-of any training format takes them. Message and image columns are those that TRL reads
-(https://huggingface.co/docs/trl/dataset_formats).
+It holds whatever an `Instruction` does, further columns below `meta`. A source of any training
+format gives such rows, and a sink of any training format takes them. Message and image columns are
+those that TRL reads (https://huggingface.co/docs/trl/dataset_formats).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from mirage.formats.shape import ALL, Holds, Reading, alternating, extras, word
 ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant"}
 KEYS = (
     *("id", "messages", "images", "image_ids", "system", "rejected", "related", "choices"),
-    *("correct", "answers", "rationales", "objects", "group"),
+    *("correct", "answers", "rationales", "objects", "group", "meta"),
 )
 
 
@@ -69,7 +69,7 @@ class Messages:
             rationales=reading.texts(row, "rationales"),
             objects=objects(row.get("objects"), reading),
             group=reading.text(row, "group"),
-            meta=extras(row, *KEYS),
+            meta=further(row),
         )
         alternating(sample, reading)
         reading.count(sample.slots, len(images))
@@ -87,14 +87,22 @@ class Messages:
             "rationales": list(sample.rationales),
             "objects": sample.objects and grounded(sample.objects),
             "group": sample.group,
+            "meta": dict(sample.meta) or None,
         }
         return {
             "id": sample.id,
             "messages": messages(sample),
             "images": [image for _, image in sample.images],
             **{key: value for key, value in further.items() if value not in (None, "", [])},
-            **beside(sample.meta, KEYS),
         }
+
+
+def further(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What else is known of a sample: below `meta`, and in columns of other names."""
+    meta = row.get("meta")
+    if not isinstance(meta, Mapping):
+        return extras(row, *KEYS[:-1])
+    return extras(row, *KEYS) | extras(meta)
 
 
 def grounded(found: Objects) -> dict[str, Any]:

@@ -141,7 +141,8 @@ class Holds:
     front: bool = False
 
 
-ALL = frozenset(each.name for each in fields(Instruction))
+NOTHING = {each.name: getattr(Instruction(()), each.name) for each in fields(Instruction)}
+ALL = frozenset(NOTHING)
 CONVERSATION = frozenset({"turns", "images"})
 
 
@@ -180,7 +181,7 @@ def fit(sample: Instruction, shape: Shape) -> tuple[Instruction, tuple[str, ...]
     Raises SinkError("format") where too much would be lost to call it the same sample: a turn, an
     image, a question without its answer.
     """
-    holds, empty = shape.holds, Instruction(())
+    holds = shape.holds
     if not sample.turns:
         raise SinkError("format", "the sample has no turns")
     if holds.turns and len(sample.turns) > holds.turns:
@@ -193,11 +194,11 @@ def fit(sample: Instruction, shape: Shape) -> tuple[Instruction, tuple[str, ...]
         count = len(sample.images)
         raise SinkError("format", f"{shape.name} holds {holds.images} images, not {count}")
     lost = [
-        each.name
-        for each in fields(Instruction)
-        if each.name not in holds.fields and getattr(sample, each.name) != getattr(empty, each.name)
+        name
+        for name, empty in NOTHING.items()
+        if name not in holds.fields and getattr(sample, name) != empty
     ]
-    kept = replace(sample, **{name: getattr(empty, name) for name in lost})
+    kept = replace(sample, **{name: NOTHING[name] for name in lost}) if lost else sample
     if "ids" not in holds.fields and any(id for id, _ in kept.images):
         lost.append("image ids")
         kept = replace(kept, images=tuple(Shown("", image) for _, image in kept.images))

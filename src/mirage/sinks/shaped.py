@@ -70,7 +70,7 @@ class ShapedSink:
         sample, lost = fit(sample_of(row), self.shape)
         if lost and self.strict:
             raise SinkError("loss", f"{self.shape.name} has no place for {', '.join(lost)}")
-        if self.home is not None:
+        if self.home is not None and sample.images:
             placed = (Shown(id, self.placed(image, self.home)) for id, image in sample.images)
             sample = replace(sample, images=tuple(placed))
         return self.shape.write(sample), lost
@@ -78,11 +78,11 @@ class ShapedSink:
     def placed(self, image: Image, home: Path) -> Image:
         """The image with the name that its row will give it; without one, it becomes a file."""
         if image.path is None or image.member is not None or self.copies:
-            return replace(image, given=None)
+            return Image(None, image.data, image.path, image.member)
         path = os.path.abspath(image.path)  # noqa: PTH100 - pathlib has no such thing
         if not self.shape.absolute and path.startswith(f"{home}/"):
             path = path[len(str(home)) + 1 :]
-        return replace(image, given=path)
+        return Image(path, path=image.path)
 
     def columns(self, parts: Sequence[Path]) -> Any | None:
         return self.rows.columns(parts)

@@ -6,7 +6,7 @@ A row that breaks a rule of its format is one record's fault, named with the rul
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,16 +23,34 @@ NEUTRAL = Messages()
 SHOWN = 3
 
 
-class SampleRow(dict[str, Any]):
-    """A neutral row that remembers the sample it was made of."""
+class SampleRow(Mapping[str, Any]):
+    """The neutral row of a sample, made when it is first looked into."""
 
-    __slots__ = ("sample",)
+    __slots__ = ("_row", "sample")
 
     def __init__(self, sample: Instruction) -> None:
-        super().__init__(NEUTRAL.write(sample))
         self.sample = sample
-        for message, turn in zip(reversed(self["messages"]), reversed(sample.turns), strict=False):
-            message["text"] = turn.text
+        self._row: dict[str, Any] | None = None
+
+    def row(self) -> dict[str, Any]:
+        if self._row is None:
+            self._row = NEUTRAL.write(self.sample)
+            said = self._row["messages"][-len(self.sample.turns) :]
+            for message, turn in zip(said, self.sample.turns, strict=True):
+                message["text"] = turn.text
+        return self._row
+
+    def __getitem__(self, key: str) -> Any:
+        return self.row()[key]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self.row().get(key, default)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.row())
+
+    def __len__(self) -> int:
+        return len(self.row())
 
 
 @dataclass(slots=True)
