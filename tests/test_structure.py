@@ -16,7 +16,7 @@ LAYERS = """
     errors names atomic value certificates recipes
     record
     template select media config
-    journal report formats
+    journal report formats store
     sources engines sinks
     dataset steps
     plan

@@ -1,0 +1,232 @@
+"""An image store, written: it appears whole when it is closed, or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Protocol
+
+from mirage import atomic
+from mirage.errors import RunError, SinkError
+from mirage.store.coding import encoded
+from mirage.store.index import scratch
+
+MAX_PART = 1_900_000_000
+"""Bytes of strings in a part: below 2 GB on disk, and below what Arrow's offsets reach."""
+GROUP = 4 << 20
+"""Bytes of strings in a row group, so that a look-up reads little."""
+
+
+class Form(Protocol):
+    """What is written into a folder of one's own; `finish` gives the file or folder to publish."""
+
+    def add(self, key: str, text: bytes) -> None: ...
+
+    def finish(self) -> Path: ...
+
+
+class StoreWriter:
+    """Images in, by key, in the order of arrival.
+
+    The target's suffix says what is written: `.json` is one JSON object, `.parquet` a file, or a
+    folder of that name with parts where one part is not enough; without a suffix it is a folder of
+    parts. Keys are remembered in a database on disk.
+    """
+
+    def __init__(self, target: str | Path, *, part: int = MAX_PART, group: int = GROUP) -> None:
+        self.target = Path(target)
+        self._stack = ExitStack()
+        check(self.target)
+        room = self._stack.enter_context(atomic.workspace(self.target.parent))
+        self._seen = scratch()
+        self._stack.callback(self._seen.close)
+        self._seen.execute(
+            "CREATE TABLE seen (key TEXT PRIMARY KEY, digest BLOB, place TEXT) WITHOUT ROWID"
+        )
+        self._seen.execute("BEGIN")
+        self._form: Form = (
+            JsonForm(room)
+            if self.target.suffix.lower() == ".json"
+            else ParquetForm(room, part, group, folder=not self.target.suffix)
+        )
+        self.count = 0
+
+    def add(self, key: str, data: bytes, place: str = "", *, again: bool = False) -> bool:
+        """Store the bytes of an image; `place` is where they come from.
+
+        Raises SinkError "duplicate" for a key that is in the store, with both places; with `again`
+        that may be, if the bytes are the same: then False says that nothing was stored.
+        """
+        digest = hashlib.blake2b(data, digest_size=16).digest()
+        try:
+            stored = self._seen.execute(
+                "INSERT OR IGNORE INTO seen VALUES (?, ?, ?)", (key, digest, place)
+            ).rowcount
+        except UnicodeEncodeError as exc:
+            raise SinkError("key", f"{key!r:.120} is no text: {exc}") from None
+        if not stored:
+            ask = "SELECT digest, place FROM seen WHERE key = ?"
+            same, before = self._seen.execute(ask, (key,)).fetchone()
+            if again and same == digest:
+                return False
+            alike = "the same" if same == digest else "another"
+            where = f"; {alike} image came from {before}" if before else f", with {alike} image"
+            raise SinkError("duplicate", f"{key!r:.120} is in the store already{where}")
+        self._form.add(key, encoded(data))
+        self.count += 1
+        return True
+
+    def close(self) -> None:
+        """Put the store in its place."""
+        with self._stack:
+            publish(self._form.finish(), self.target)
+
+    def discard(self) -> None:
+        """Leave nothing behind."""
+        self._stack.close()
+
+    def __enter__(self) -> StoreWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.discard()
+
+
+class JsonForm:
+    """As `json.dumps` writes a mapping: default separators, no newline at the end."""
+
+    def __init__(self, room: Path) -> None:
+        self._path = room / "store.json"
+        self._file: BinaryIO = self._path.open("xb", buffering=atomic.CHUNK)
+        self._before = b"{"
+
+    def add(self, key: str, text: bytes) -> None:
+        self._file.write(b'%b%b: "%b"' % (self._before, json.dumps(key).encode(), text))
+        self._before = b", "
+
+    def finish(self) -> Path:
+        with self._file:
+            self._file.write(b"{}" if self._before == b"{" else b"}")
+        return self._path
+
+
+class ParquetForm:
+    """Small row groups in parts of limited size, with what pandas and dask want to know."""
+
+    def __init__(self, room: Path, part: int, group: int, *, folder: bool) -> None:
+        self._room = room / "parts"
+        self._room.mkdir()
+        self._part, self._group, self._folder = part, group, folder
+        self._keys: list[str] = []
+        self._texts: list[bytes] = []
+        self._held = 0
+        self._written = 0
+        self._writer: Any = None
+        self._paths: list[Path] = []
+
+    def add(self, key: str, text: bytes) -> None:
+        size = len(key.encode()) + len(text)
+        if size > self._part:
+            raise SinkError("size", f"{key!r:.120} has {size:,} bytes; a part holds {self._part:,}")
+        if self._written + self._held + size > self._part:
+            self._end()
+        elif self._held + size > self._group:
+            self._flush()
+        self._keys.append(key)
+        self._texts.append(text)
+        self._held += size
+
+    def finish(self) -> Path:
+        if self._keys or not self._paths:
+            self._flush()
+        self._end()
+        return self._paths[0] if len(self._paths) == 1 and not self._folder else self._room
+
+    def _end(self) -> None:
+        """End the part."""
+        if self._keys:
+            self._flush()
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        self._written = 0
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+
+        if self._writer is None:
+            self._writer = self._opened()
+        texts = pa.array(self._texts, pa.binary()).view(pa.string())
+        keys = pa.array(self._keys, pa.string())
+        table = pa.Table.from_arrays([texts, keys], schema=self._writer.schema)
+        self._writer.write_table(table, row_group_size=max(1, len(self._keys)))
+        self._written += self._held
+        self._held = 0
+        self._keys.clear()
+        self._texts.clear()
+
+    def _opened(self) -> Any:
+        import pyarrow.parquet as pq
+
+        path = self._room / f"part.{len(self._paths):05}.parquet"
+        self._paths.append(path)
+        return pq.ParquetWriter(
+            path,
+            pandas_schema(),
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=False,
+            write_statistics=[INDEX],
+        )
+
+
+INDEX = "__index_level_0__"
+
+
+def pandas_schema() -> Any:
+    """The two columns, described as pandas describes a frame whose index are the keys."""
+    import pyarrow as pa
+
+    def column(name: str | None, field: str) -> dict[str, Any]:
+        kinds = {"pandas_type": "unicode", "numpy_type": "object", "metadata": None}
+        return {"name": name, "field_name": field, **kinds}
+
+    described = {
+        "index_columns": [INDEX],
+        "column_indexes": [column(None, None) | {"metadata": {"encoding": "UTF-8"}}],  # type: ignore[arg-type]
+        "columns": [column("base64", "base64"), column(None, INDEX)],
+        "creator": {"library": "pyarrow", "version": pa.__version__},
+        "pandas_version": "2.2.0",
+    }
+    fields = [("base64", pa.string()), (INDEX, pa.string())]
+    return pa.schema(fields, metadata={"pandas": json.dumps(described)})
+
+
+def check(target: Path) -> None:
+    """Raise RunError where something else than a store stands at the target."""
+    if target.is_dir() and any(each.suffix != ".parquet" for each in target.iterdir()):
+        raise RunError(f"{target} is a folder with other files in it than Parquet")
+    if target.suffix.lower() == ".json" and target.is_dir():
+        raise RunError(f"{target} is a folder")
+
+
+def publish(made: Path, target: Path) -> None:
+    """Put a file or a folder in its place, whichever of them stood there."""
+    if made.is_dir() and (target.is_dir() or not target.exists()):
+        atomic.replace_folder(made, target)
+    elif made.is_file() and not target.is_dir():
+        atomic.settle(made, target)
+    else:
+        aside = atomic.beside(target)
+        target.rename(aside)
+        made.rename(target)
+        shutil.rmtree(aside) if aside.is_dir() else aside.unlink()
