@@ -9,10 +9,11 @@ from collections.abc import Iterator
 import pytest
 
 from mirage.errors import RunError, StoppedError
-from mirage.pipeline import Feed, first, too_many, totals
+from mirage.pipeline import Feed, first, too_many
 from mirage.report import Counts, Usage
 from mirage.work.folder import PartNote
 from mirage.work.owed import Batch
+from mirage.work.publish import totals
 
 
 def counts(written: int, failed: int) -> Counts:

@@ -25,7 +25,7 @@ LAYERS = """
     scale
     job status
     session
-    glimpse
+    glimpse merge
     api
     cli
     __main__

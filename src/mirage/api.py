@@ -13,13 +13,16 @@ from typing import Any
 
 import orjson
 
+from mirage import merge as merging
 from mirage.atomic import write_bytes
 from mirage.config import Loaded, engine_flag, load_config, parse_config
 from mirage.config.environment import REDACTED
 from mirage.errors import ConfigError, Mistake, RunError
 from mirage.glimpse import Preview, glimpse
 from mirage.job import Job, Rows, prepare, run_dir
+from mirage.merge import Merged
 from mirage.report import Progress
+from mirage.scale.join import join as joined
 from mirage.scale.local import PATIENCE_SECONDS, team
 from mirage.scale.ranks import parent, rank_of
 from mirage.scale.roll_call import DONE
@@ -27,7 +30,18 @@ from mirage.session import Summary, execute
 from mirage.work.lock import owner_of
 from mirage.work.rank import Rank
 
-__all__ = ["Preview", "Summary", "check", "flags", "load_config", "preview", "retry", "run"]
+__all__ = [
+    "Merged",
+    "Preview",
+    "Summary",
+    "check",
+    "flags",
+    "load_config",
+    "merge",
+    "preview",
+    "retry",
+    "run",
+]
 
 NOTE = "run.json"
 Configuration = str | Path | Mapping[str, Any] | Loaded
@@ -43,6 +57,7 @@ def run(
     run_dir: str | Path | None = None,
     limit: int | None = None,
     workers: int | None = None,
+    join: int | None = None,
     progress: Progress | None = None,
     accept_changes: bool = False,
 ) -> Summary:
@@ -55,7 +70,8 @@ def run(
     where the run cannot start; failed records are counted in the summary and raise nothing.
 
     `workers` processes share the run, block by block, this one among them. Where a launcher such as
-    `torchrun` has made this process one of several ranks, they share it likewise.
+    `torchrun` has made this process one of several ranks, they share it likewise. With `join` this
+    process is one of about so many that were started by themselves, anywhere.
     """
     given: dict[str, Any] = {
         "source": source,
@@ -67,9 +83,11 @@ def run(
     whole = loaded(config, flags(**given, workers=workers))
     rank = rank_of(os.environ, parent())
     count = whole.config.run.workers if rank.count == 1 else 1
-    if max(rank.count, count) > 1 and (rows is not None or not whole.file):
+    if max(rank.count, count, join or 1) > 1 and (rows is not None or not whole.file):
         message = "several processes share a run only where its configuration is a file"
         raise ConfigError([Mistake("run.workers", f"{message} and its rows are not in memory")])
+    if join is not None:
+        return joined(join, lambda rank: start(whole, None, rank, progress, accept_changes))
     if count > 1 and isinstance(config, Loaded) and config.flagged:
         message = "the other processes read the file alone: write the overrides into it"
         raise ConfigError([Mistake("run.workers", message)])
@@ -82,6 +100,13 @@ def run(
     if done:
         summary.warnings.extend(workforce.losses())
     return summary
+
+
+def merge(run: str | Path, *, partial: bool = False) -> Merged:
+    """Publish the dataset of a run whose processes have all gone, given its folder or its
+    configuration; see `merge.merge`.
+    """
+    return merging.merge(prepare(recall(Path(run)), calls=False), partial=partial)
 
 
 def start(

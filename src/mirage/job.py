@@ -51,12 +51,17 @@ class Job:
 
 
 def prepare(
-    loaded: Loaded, rows: Rows | None = None, *, writes: bool = True, rank: Rank = ALONE
+    loaded: Loaded,
+    rows: Rows | None = None,
+    *,
+    writes: bool = True,
+    calls: bool = True,
+    rank: Rank = ALONE,
 ) -> Job:
     """Open everything that a configuration names. Raises ConfigError with all mistakes.
 
-    `rows` take the place of its source. With `writes=False` no sink is needed. Where several ranks
-    share the run, an endpoint's limits are shared among them too.
+    `rows` take the place of its source. With `writes=False` no sink is needed, with `calls=False`
+    no engine. Where several ranks share the run, an endpoint's limits are shared among them too.
     """
     mistakes: list[Mistake] = []
     plan: Plan | None = None
@@ -68,7 +73,7 @@ def prepare(
     sources = _sources(loaded, rows, folder, mistakes)
     sink = sink_config(loaded, folder, mistakes, rows is not None or not writes)
     opened = _sink(loaded, sink, plan, mistakes)
-    engines = _engines(loaded, plan, rank, mistakes)
+    engines = _engines(loaded, plan, rank, mistakes) if calls else {}
     if rows is None and writes and opened is not None:
         _keep_apart(loaded, loaded.folder / sink.path, folder.root, opened.suffix, mistakes)
         if not mistakes:
@@ -191,7 +196,7 @@ def _engines(
     loaded: Loaded, plan: Plan | None, rank: Rank, mistakes: list[Mistake]
 ) -> dict[str, Engine]:
     opened: dict[str, Engine] = {}
-    several = max(rank.count, loaded.config.run.workers) > 1
+    several = max(rank.count, loaded.config.run.workers) > 1 and not rank.elected
     several = several and os.environ.get("LOCAL_WORLD_SIZE") != "1"
     for name, spec in plan.engines.items() if plan else ():
         if spec.config.launch and several:

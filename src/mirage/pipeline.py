@@ -6,8 +6,8 @@
     4. Each completion is journalled before the record goes on (journal/).
     5. The record's entry is journalled: written, dropped or failed.
     6. A block whose every record is settled is assembled into a part (assemble.py).
-    7. When every block has its part, the dataset is published.
-    8. The counts of all parts must add up.
+    7. When every block has its part, and the counts of all parts add up,
+    8. the dataset is published (publish.py).
 
 No record waits for another, and no block for the one before it. Several processes may share a run,
 each with blocks of its own (rank.py).
@@ -27,12 +27,12 @@ from typing import Any
 
 from mirage.errors import LockedError, MirageError, RunError, StoppedError
 from mirage.journal import FAILED, PARTIAL, Writer
-from mirage.report import Counts, Progress, Usage
+from mirage.report import Counts, Progress
 from mirage.work.assemble import Workplace, assemble
-from mirage.work.folder import PartNote
 from mirage.work.gate import OPEN
 from mirage.work.journey import Crew, halted, travel
 from mirage.work.owed import Batch, BlockRun, Owed, Reader, Wanted
+from mirage.work.publish import publish, standing, told
 from mirage.work.rank import ALONE, Rank
 from mirage.work.survey import Follower, Survey
 
@@ -127,9 +127,9 @@ class Pipeline:
         reader = self._reader(writer)
         try:
             await asyncio.to_thread(survey.start)
-            if self.rank.owns and self.rank.count > 1:
+            if self.rank.owns and self.rank.shares:
                 self.work.folder.gate.write(self.rank.launch, OPEN, self.work.makes)
-            if self.rank.count > 1:
+            if self.rank.shares:
                 reader.opened, reader.owns = self.work.folder.gate.opened(), self.rank.owns
             async with asyncio.TaskGroup() as group:
                 finish = partial(self._finish, group)
@@ -233,21 +233,12 @@ class Pipeline:
     # -- the dataset -----------------------------------------------------------------------------
 
     def _publish(self) -> None:
-        """Make the dataset out of all parts; a part that does not fit the others is made again."""
-        work, blocks = self.work, self.work.folder.blocks()
-        parts = [work.folder.part(block.number, work.sink.suffix) for block in blocks]
-        stamp = partial(work.folder.stamp, work.plan.sink_fingerprint, parts, self.target)
-        if (made := stamp()) and made == work.folder.published():
-            return
         self.progress.phase = "publishing"
-        columns = work.sink.columns(parts)
-        for block, part in zip(blocks, parts, strict=True):
-            if not work.sink.fits(part, columns):
-                assemble(block, work, columns)
-        if reason := too_many(totals(work.folder.notes())[0], work.plan.max_failures):
-            raise StoppedError(reason)
-        work.sink.publish(parts, columns)
-        work.folder.set_published(stamp())
+        work, most = self.work, self.work.plan.max_failures
+        found = standing(work, work.folder.blocks())
+        if found.owed:
+            raise RunError(f"the dataset is not complete: {told(found.owed)}")
+        publish(work, self.target, found, lambda counts: too_many(counts, most))
 
 
 def too_many(counts: Counts, limit: float | int | None) -> str:
@@ -267,14 +258,3 @@ def first(errors: BaseExceptionGroup[Any]) -> BaseException:
     flat = [e for e in errors.exceptions if not isinstance(e, BaseExceptionGroup)]
     flat += [first(e) for e in errors.exceptions if isinstance(e, BaseExceptionGroup)]
     return next((e for e in flat if isinstance(e, MirageError)), flat[0])
-
-
-def totals(notes: list[PartNote]) -> tuple[Counts, Usage]:
-    """The counts and the cost of all parts. Raises RunError where something is unaccounted for."""
-    counts, usage = Counts(), Usage()
-    for note in notes:
-        counts.add(note.counts)
-        usage.add(note.usage)
-    if not counts.balanced:
-        raise RunError(f"the counts do not add up: {counts}")
-    return counts, usage

@@ -102,7 +102,7 @@ class Progress:
     """A run as it goes. `total` is None until the whole source has been surveyed.
 
     `examples` holds the first message of each cause of failure, "boundary/kind"; `trouble` says why
-    a process has stopped.
+    a process has stopped, `who` which process it is.
     """
 
     counts: Counts = field(default_factory=Counts)
@@ -118,6 +118,7 @@ class Progress:
     started: float = field(default_factory=time.time)
     examples: dict[str, str] = field(default_factory=dict)
     trouble: str = ""
+    who: str = ""
 
     @property
     def settled(self) -> int:
@@ -174,15 +175,20 @@ class Progress:
         show(progress_file(folder, rank), orjson.dumps(shown | {"time": time.time()}))
 
     @classmethod
-    def load(cls, folder: Path, rank: int) -> Progress:
-        """What a rank has saved last; nothing yet where it has not."""
+    def load(cls, file: Path) -> Progress:
+        """What a process has saved last; nothing yet where it has not."""
         try:
-            found = orjson.loads(progress_file(folder, rank).read_bytes())
+            found = orjson.loads(file.read_bytes())
         except FileNotFoundError:
             return cls()
         known = {each.name: found[each.name] for each in fields(cls)}
         known |= {"counts": Counts.from_json(found["counts"]), "usage": Usage(**found["usage"])}
         return cls(**known)
+
+
+def others(folder: Path) -> list[Progress]:
+    """What the ranks of a run that do not own it have saved."""
+    return [Progress.load(file) for file in sorted(folder.glob("progress-*.json"))]
 
 
 def progress_file(folder: Path, rank: int) -> Path:

@@ -10,7 +10,7 @@ import signal
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -27,16 +27,18 @@ from mirage.engines import describe
 from mirage.errors import RunError, StoppedError
 from mirage.job import Job
 from mirage.journal import Carried
-from mirage.pipeline import Pipeline, totals
+from mirage.pipeline import Pipeline
 from mirage.report import Counts, Progress, Usage
 from mirage.scale.roll_call import DONE, INTERRUPTED, STOPPED, RollCall
 from mirage.sources import open_source
 from mirage.steps.workers import Workers
 from mirage.work.journey import Crew
-from mirage.work.lock import Lock
+from mirage.work.lock import Lock, named, owner
 from mirage.work.owed import Wanted
+from mirage.work.publish import totals
 from mirage.work.rank import ALONE, Rank
 
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 SAVE_SECONDS = 1.0
 WAITING = "waiting: "
 COLLECT_AFTER = 50_000
@@ -159,6 +161,7 @@ class Session:
     def __post_init__(self) -> None:
         limit = self.job.plan.max_failures
         self.ranks = RollCall(self.job.folder, self.rank, self.progress, limit)
+        self.ranks.mine.who = self.progress.who = named(owner())
 
     async def run(self) -> Summary:
         began = time.monotonic()
@@ -197,7 +200,7 @@ class Session:
             state, reason, time.monotonic() - began, [*crew.warnings, *pipeline.warnings]
         )
         if state == DONE and self.rank.owns:
-            write_manifest(self.job, summary)
+            write_manifest(self.job, summary.counts, summary.total)
         return summary
 
     def _summary(self, state: str, reason: str, seconds: float, warnings: list[str]) -> Summary:
@@ -239,7 +242,9 @@ class Session:
 
     @contextlib.contextmanager
     def _signals(self, pipeline: Pipeline) -> Iterator[None]:
-        """The first Ctrl-C, or SIGTERM, finishes the calls under way; the second one does not."""
+        """The first Ctrl-C, or SIGTERM, or the SIGUSR1 of a job that is out of time, finishes the
+        calls under way; the second one does not.
+        """
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
         def interrupt() -> None:
@@ -252,23 +257,28 @@ class Session:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        for name in (signal.SIGINT, signal.SIGTERM):
+        for name in ENDING:
             loop.add_signal_handler(name, interrupt)
         try:
             yield
         finally:
-            for name in (signal.SIGINT, signal.SIGTERM):
+            for name in ENDING:
                 loop.remove_signal_handler(name)
 
 
-def write_manifest(job: Job, summary: Summary) -> None:
-    """How the dataset was made: beside it, and in the run's folder."""
+def write_manifest(
+    job: Job, counts: Counts, usage: Usage, left_out: Sequence[Mapping[str, object]] = ()
+) -> None:
+    """How the dataset was made: beside it, and in the run's folder. `left_out` are the rows of the
+    source that are not in it.
+    """
     config = job.loaded.config
     manifest = {
         "dataset": str(job.target),
-        "rows": summary.counts.rows_written,
-        "counts": asdict(summary.counts),
-        "usage": asdict(summary.total),
+        "rows": counts.rows_written,
+        "counts": asdict(counts),
+        "usage": asdict(usage),
+        **({"left_out": left_out} if left_out else {}),
         "seed": config.run.seed,
         "fingerprint": job.plan.fingerprint.hex(),
         "engines": {name: describe(engine) for name, engine in job.engines.items()},

@@ -17,7 +17,7 @@ import pytest
 from mirage import api, session
 from mirage.engines.mock import Behaviour, MockServer, running
 from mirage.errors import ConfigError, LockedError, RunError
-from mirage.report import Progress
+from mirage.report import Progress, progress_file
 from mirage.scale import roll_call
 from mirage.work.gate import OPEN
 from mirage.work.lock import Lock
@@ -85,7 +85,7 @@ def claims(trial: Trial) -> list[Path]:
 
 def worked(trial: Trial, rank: int) -> bool:
     """Whether a rank has told of records that it has settled."""
-    return Progress.load(trial.run_dir, rank).settled > 0
+    return Progress.load(progress_file(trial.run_dir, rank)).settled > 0
 
 
 def test_three_workers_write_what_one_writes(tmp_path: Path, server: MockServer) -> None:

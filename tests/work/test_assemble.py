@@ -56,7 +56,7 @@ def without_call(keys: bytes, calls: list[Any], entries: list[Any]) -> Sequence[
 def test_a_part_can_be_made_again(trial: Trial) -> None:
     """Twice assembled, a block has the same part, the same failures and the same note."""
     folder = trial.run_dir / "blocks" / "000000"
-    files = ("part.jsonl", "failed.jsonl", "part.json")
+    files = ("part-0001.jsonl", "failed.jsonl", "part.json")
     before = [(folder / name).read_bytes() for name in files]
     again(trial)
     assert [(folder / name).read_bytes() for name in files] == before

@@ -17,7 +17,7 @@ from mirage.work.folder import PartNote, Rejected, RunFolder
 NOTE = PartNote(
     fingerprint="f",
     sink="s",
-    part="part.jsonl",
+    part="part-0001.jsonl",
     attempts=1,
     counts=Counts(read=2, written=1, failed=1, failures=Tally({"parse/json": 1})),
     usage=Usage(calls=3, seconds=0.5),
@@ -61,7 +61,7 @@ def folder(tmp_path: Path) -> RunFolder:
 def finish(folder: RunFolder, number: int = 0) -> None:
     folder.block(number).mkdir(parents=True, exist_ok=True)
     (folder.block(number) / "attempt-0000.sqlite").touch()
-    folder.part(number, ".jsonl").touch()
+    folder.part(number, 1, ".jsonl").touch()
     folder.set_note(number, NOTE)
 
 
@@ -90,7 +90,7 @@ def test_what_is_finished(folder: RunFolder) -> None:
     later.touch()
     assert folder.finished(0, "f", "s") is None
     later.unlink()
-    folder.part(0, ".jsonl").unlink()
+    folder.part(0, 1, ".jsonl").unlink()
     assert folder.finished(0, "f", "s") is None
 
 

@@ -42,6 +42,12 @@ CAUSES = 8
     "--workers", metavar="N", type=click.IntRange(1), help="Share the run among N processes."
 )
 @click.option(
+    "--join",
+    metavar="N",
+    type=click.IntRange(1),
+    help="Share the run with about N processes that are started like this one, anywhere.",
+)
+@click.option(
     "--accept-changes",
     is_flag=True,
     help="The source has changed: find its rows anew, and keep the completions paid for.",

@@ -12,15 +12,19 @@ import os
 import time
 from dataclasses import dataclass, field
 
-from mirage.errors import RunError
+from mirage.errors import LockedError, RunError
 from mirage.pipeline import too_many
-from mirage.report import Progress
+from mirage.report import Progress, others
 from mirage.work.folder import RunFolder
 from mirage.work.gate import OPEN, Sign
+from mirage.work.lock import is_owned
 from mirage.work.rank import Rank
 
 DONE, STOPPED, INTERRUPTED = "done", "stopped", "interrupted"
-ENDED = (DONE, STOPPED, INTERRUPTED)
+ORPHANED = "orphaned"
+"""An elected rank whose owner has ended before the run was done."""
+ENDED = (DONE, STOPPED, INTERRUPTED, ORPHANED)
+OWNER_GONE = "rank 0 has ended"
 LOOK_SECONDS = 0.05
 OWNER_SECONDS = 300.0
 LAST_WORDS_SECONDS = 5.0
@@ -30,7 +34,7 @@ LAST_WORDS_SECONDS = 5.0
 class RollCall:
     """One rank's view of all: `mine` is its own progress, `shown` that of all ranks together.
 
-    The two are one where it is alone.
+    The two are one where it is alone, or has joined by itself and does not own the run.
     """
 
     folder: RunFolder
@@ -41,16 +45,20 @@ class RollCall:
     entered: Sign = field(init=False)
 
     def __post_init__(self) -> None:
-        self.mine = self.shown if self.rank.count == 1 else Progress()
+        alone = not self.rank.shares or (self.rank.elected and not self.rank.owns)
+        self.mine = self.shown if alone else Progress()
 
     def enter(self, makes: str) -> None:
         """Wait until rank 0 of the same launch has found that the run can begin. Raises RunError
-        where it never does, or where it makes something else than this rank would.
+        where it never does, or where it makes something else than this rank would; LockedError
+        where the run has lost the owner that elected ranks were waiting for.
         """
         deadline = time.monotonic() + OWNER_SECONDS
         while (sign := self.folder.gate.entry(self.rank.launch)) is None:
             if self.rank.parent not in (0, os.getppid()):
                 raise RunError(f"rank 0 has ended before the run in {self.folder.root} began")
+            if self.rank.elected and not is_owned(self.folder.root):
+                raise LockedError(f"the run in {self.folder.root} has no owner any more")
             if time.monotonic() > deadline:
                 raise RunError(
                     f"rank 0 has not begun the run in {self.folder.root} for {OWNER_SECONDS:.0f} "
@@ -63,45 +71,52 @@ class RollCall:
 
     def look(self) -> str:
         """Save what this rank has done; returns why it must stop, empty where it need not."""
-        with contextlib.suppress(OSError):  # whoever writes what counts will say so
-            self.save()
-        if self.rank.count == 1:
+        self.save()
+        if not self.rank.shares:
             return ""
         if self.rank.owns:
             return self._trouble()
-        return "" if self.folder.gate.admits(self.entered) else "rank 0 has ended"
+        return "" if self.folder.gate.admits(self.entered) else OWNER_GONE
 
     def save(self) -> None:
         if not self.rank.owns and not self.folder.gate.follows(self.entered):
             return  # another launch has this place now
-        if self.rank.owns and self.rank.count > 1:
+        if self.rank.owns and self.rank.shares:
             self.shown.phase = self.mine.phase
             self.shown.sum_up(self.mine, self._others())
         own = self.shown if self.rank.owns else self.mine
-        own.save(self.folder.root, self.rank.number)
+        with contextlib.suppress(OSError):  # swept by a new owner; or whoever writes what counts
+            own.save(self.folder.root, self.rank.number)  # will say so
 
     def _trouble(self) -> str:
         """Where one has stopped, or all have too many failures together, they all stop."""
-        for number, other in enumerate(self._others(), 1):
+        for other in self._others():
             if other.phase == STOPPED:
-                return f"rank {number}: {other.trouble}"
+                return f"{other.who}: {other.trouble}"
         return too_many(self.shown.counts, self.max_failures)
 
     def _others(self) -> list[Progress]:
-        return [Progress.load(self.folder.root, n) for n in range(1, self.rank.count)]
+        """What the other ranks have saved; those of a launcher that have yet to, as well."""
+        saved = others(self.folder.root)
+        return saved + [Progress()] * (0 if self.rank.elected else self.rank.count - 1 - len(saved))
 
     def verdict(self, reason: str) -> tuple[str, str]:
         """How this rank has ended, and why, where it was stopped: well where the owner has."""
-        sign = None if self.rank.owns else self.folder.gate.read()
-        if sign is not None and sign.state == DONE and sign.lock == self.entered.lock:
+        if self.rank.owns:
+            return STOPPED, reason
+        sign = self.folder.gate.read()
+        last = sign.state if sign is not None and sign.lock == self.entered.lock else ""
+        if last == DONE:
             return DONE, ""
+        if self.rank.elected and last != STOPPED and reason == OWNER_GONE:
+            return ORPHANED, reason
         return STOPPED, reason
 
     def close(self, state: str) -> None:
         """Have the other ranks of the launch end, those too that have yet to begin; the first word
         counts.
         """
-        if self.rank.count == 1:
+        if not self.rank.shares:
             return
         sign = self.folder.gate.read()
         if sign is None or sign.state == OPEN:
@@ -110,7 +125,7 @@ class RollCall:
     async def end(self, state: str, reason: str) -> None:
         """The last word of this rank; the owner waits for that of the others, if not for long."""
         self.mine.trouble = self.shown.trouble = reason
-        if self.rank.owns and self.rank.count > 1:
+        if self.rank.owns and self.rank.shares:
             self.close(state)
             deadline = time.monotonic() + LAST_WORDS_SECONDS
             while any(each.phase not in ENDED for each in self._others()):

@@ -192,7 +192,7 @@ def assemble(block: Block, work: Workplace, columns: Any = None) -> PartNote:
     plan, folder, sink = work.plan, work.folder, work.sink
     folder.drop_note(block.number)
     journal = Journal(folder.block(block.number), plan.fingerprint, None)
-    part = folder.part(block.number, sink.suffix)
+    part = folder.part(block.number, journal.attempts, sink.suffix)
     try:
         with writing(folder.block(block.number) / "failed.jsonl") as failures:
             assembly = Assembly(plan, work.source, block, journal, failures)
@@ -209,6 +209,7 @@ def assemble(block: Block, work: Workplace, columns: Any = None) -> PartNote:
             rejected=assembly.rejected,
             watches=assembly.watches,
             spoiled=len(assembly.spoiled),
+            size=part.stat().st_size,
         )
         folder.set_note(block.number, note)
         return note

@@ -5,8 +5,9 @@
       open                       which launch's other ranks may work here, or how it has ended
       blocks.jsonl               the blocks of the source
       source.json                its files as they were, and whether all of it is in blocks
-      blocks/000000/             lock while it is worked on; attempt-0000.sqlite ..., part.jsonl or
-                                 part.parquet, part.json, and failed.jsonl: every failed record
+      blocks/000000/             lock while it is worked on; attempt-0000.sqlite ..., the part of
+                                 the last attempt (part-0001.jsonl, say), part.json, and
+                                 failed.jsonl: every failed record
       progress.json              the owner's live view
       manifest.json              what was made, and how
 
@@ -50,7 +51,7 @@ class Rejected:
 class PartNote:
     """What `part.json` says of a part: what made it, and what became of the block's records.
 
-    `part` is the file's name.
+    `part` is the file's name, `size` its length in bytes.
     `watches` says whether records of the block refer to image files, `spoiled` how many of them
     were written but for a rejected row.
     """
@@ -64,6 +65,7 @@ class PartNote:
     rejected: list[Rejected] = field(default_factory=list)
     watches: bool = False
     spoiled: int = 0
+    size: int = 0
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> PartNote:
@@ -178,8 +180,11 @@ class RunFolder:
     def block(self, number: int) -> Path:
         return self.root / "blocks" / f"{number:06}"
 
-    def part(self, number: int, suffix: str) -> Path:
-        return self.block(number) / f"part{suffix}"
+    def part(self, number: int, attempts: int, suffix: str) -> Path:
+        """Where the part of a block is put that has had so many attempts. Whoever is late, and
+        knows of fewer, writes elsewhere.
+        """
+        return self.block(number) / f"part-{attempts:04}{suffix}"
 
     def attempts(self, number: int) -> int:
         return len(list(self.block(number).glob("attempt-*.sqlite")))
@@ -197,15 +202,22 @@ class RunFolder:
         note = self.note(number)
         if note is None or (note.fingerprint, note.sink) != (fingerprint, sink):
             return None
-        there = (self.block(number) / note.part).exists()
-        return note if there and note.attempts == self.attempts(number) else None
+        try:
+            whole = (self.block(number) / note.part).stat().st_size == note.size
+        except FileNotFoundError:
+            return None
+        return note if whole and note.attempts == self.attempts(number) else None
 
     def drop_note(self, number: int) -> None:
         """Say that a block's part is owed again."""
         (self.block(number) / "part.json").unlink(missing_ok=True)
 
     def set_note(self, number: int, note: PartNote) -> None:
+        """Say what a block's part is; those of earlier attempts are not needed any more."""
         write_bytes(self.block(number) / "part.json", orjson.dumps(asdict(note)))
+        for path in self.block(number).glob("part-*"):
+            if path.name < note.part:
+                path.unlink(missing_ok=True)
 
     def notes(self) -> list[PartNote]:
         """The notes of all parts. Raises RunError where a block has none."""

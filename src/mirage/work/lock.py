@@ -120,9 +120,7 @@ class Lock:
             return False
 
     def _acquire(self) -> bool:
-        pid = os.getpid()
-        owner = {"host": socket.gethostname(), "pid": pid, "started": process_start(pid)}
-        self._held = orjson.dumps(owner)
+        self._held = orjson.dumps(owner())
         try:
             file = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
         except FileExistsError:
@@ -215,6 +213,12 @@ def read_owner(held: bytes) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         return {}
     return owner if isinstance(owner, dict) else {}
+
+
+def owner() -> dict[str, Any]:
+    """This process, as a lock names its owner."""
+    pid = os.getpid()
+    return {"host": socket.gethostname(), "pid": pid, "started": process_start(pid)}
 
 
 def named(owner: dict[str, Any]) -> str:

@@ -1,7 +1,9 @@
 """Which of several processes that share a run this one is.
 
 They share it block by block. Rank 0 owns the run: it finds the blocks, waits until all are
-finished, whoever finishes them, and publishes the dataset. The others follow it.
+finished, whoever finishes them, and publishes the dataset. The others follow it. Ranks of a
+launcher have their numbers from it; of processes that join by themselves, whoever finds the run
+without an owner becomes rank 0, and another one when it ends before its time.
 """
 
 from __future__ import annotations
@@ -13,17 +15,24 @@ from dataclasses import dataclass
 class Rank:
     """The process `number` of `count`, counted from 0, all of the same `launch`.
 
-    `parent` is the process id of rank 0, where that has started this one.
+    `parent` is the process id of rank 0, where that has started this one. Where they are `elected`
+    the count is about how many there are, and the numbers of all but rank 0 are arbitrary.
     """
 
     number: int = 0
     count: int = 1
     launch: str = ""
     parent: int = 0
+    elected: bool = False
 
     @property
     def owns(self) -> bool:
         return self.number == 0
+
+    @property
+    def shares(self) -> bool:
+        """Whether there may be other ranks."""
+        return self.count > 1 or self.elected
 
     def share(self, whole: int) -> int:
         """This rank's part of something that all of them have together; at least 1."""

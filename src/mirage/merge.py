@@ -1,0 +1,75 @@
+"""One dataset out of what several processes have made: provably complete, or not at all.
+
+A run publishes by itself when it ends. This is for runs whose processes have all gone: the blocks
+are held against the source, and whatever is missing is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mirage.errors import RunError
+from mirage.job import Job
+from mirage.report import Counts, Usage
+from mirage.session import write_manifest
+from mirage.sources.blocks import Block
+from mirage.work.lock import Lock
+from mirage.work.publish import publish, standing, told, totals
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What was merged, and the rows of the source that were left out."""
+
+    target: Path
+    counts: Counts
+    usage: Usage
+    left_out: list[dict[str, object]]
+
+
+def merge(job: Job, *, partial: bool = False) -> Merged:
+    """Publish the dataset of a run from the parts of its blocks.
+
+    Raises RunError, naming the rows, where a block has no whole part of its last attempt, where a
+    part does not account for all rows of its block, or where the source is not wholly in blocks;
+    with `partial` these are left out, which the manifest says. SourceChangedError where the source
+    is not what the blocks were made of; LockedError while a process owns the run.
+    """
+    work, folder = job.work, job.folder
+    with Lock(folder.root):
+        folder.refuse_company()
+        folder.check_source(work.source)
+        blocks = folder.blocks()
+        if not blocks:
+            raise RunError(f"{folder.root} has no blocks: nothing has run there")
+        found = standing(work, blocks)
+        problems = [told(found.owed)] if found.owed else []
+        if not folder.surveyed:
+            end = blocks[-1].spans[-1]
+            problems.append(f"the source is not read beyond {end.file} row {end.row + end.rows:,}")
+        if problems and not partial:
+            raise RunError(f"the dataset is not complete: {'; '.join(problems)}")
+        if not found.parts:
+            raise RunError(f"no block of {folder.root} is finished")
+        publish(work, job.target, found, lambda counts: "")
+        counts, usage = totals(note for _, note in found.parts)
+        merged = Merged(job.target, counts, usage, left_out(blocks, found.owed, folder.surveyed))
+        write_manifest(job, counts, usage, left_out=merged.left_out)
+        return merged
+
+
+def left_out(
+    blocks: Sequence[Block], owed: Sequence[Block], surveyed: bool
+) -> list[dict[str, object]]:
+    """The rows of the source that have no part: counted from 1, both ends included; the last is
+    None for all that was never read.
+    """
+    spans = [span for block in owed for span in block.spans]
+    rows: list[dict[str, object]]
+    rows = [{"file": s.file, "first": s.row + 1, "last": s.row + s.rows} for s in spans]
+    if not surveyed:
+        end = blocks[-1].spans[-1]
+        rows.append({"file": end.file, "first": end.row + end.rows + 1, "last": None})
+    return rows

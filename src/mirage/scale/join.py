@@ -1,0 +1,50 @@
+"""Processes that join a run by themselves, one at a time and from anywhere: jobs of a cluster.
+
+There is no launcher that numbers them, and none that keeps them alive. Whoever finds the run
+without an owner becomes it; the others work on blocks until it is done. Where the owner ends before
+its time (killed, or out of time), they finish their calls, and one of them owns the run next.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from mirage.errors import LockedError
+from mirage.scale.roll_call import ORPHANED
+from mirage.work.rank import Rank
+
+LAUNCH = "join"
+PAUSE_SECONDS = 0.2
+
+
+class Ended(Protocol):
+    """How a process's work on a run has ended."""
+
+    @property
+    def state(self) -> str: ...
+
+
+Summary = TypeVar("Summary", bound=Ended)
+
+
+def join(count: int, work: Callable[[Rank], Summary]) -> Summary:
+    """Let `work` do this process's part of a run, as one of about `count`, until the run is over.
+
+    `work` raises LockedError where the run has another owner, or has just lost it.
+    """
+    while True:
+        try:
+            return work(Rank(0, count, LAUNCH, elected=True))
+        except LockedError:
+            pass
+        number = secrets.randbelow(1 << 31) + 1
+        try:
+            summary = work(Rank(number, count, LAUNCH, elected=True))
+        except LockedError:
+            time.sleep(PAUSE_SECONDS)
+            continue
+        if summary.state != ORPHANED:
+            return summary
