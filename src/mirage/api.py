@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from mirage.glimpse import Preview, glimpse
 from mirage.job import Job, Rows, prepare, run_dir
 from mirage.merge import Merged
 from mirage.report import Progress
+from mirage.scale import cluster
 from mirage.scale.join import join as joined
 from mirage.scale.local import PATIENCE_SECONDS, team
 from mirage.scale.ranks import parent, rank_of
@@ -58,6 +60,7 @@ def run(
     limit: int | None = None,
     workers: int | None = None,
     join: int | None = None,
+    ray: cluster.Wanted | None = None,
     progress: Progress | None = None,
     accept_changes: bool = False,
 ) -> Summary:
@@ -71,7 +74,8 @@ def run(
 
     `workers` processes share the run, block by block, this one among them. Where a launcher such as
     `torchrun` has made this process one of several ranks, they share it likewise. With `join` this
-    process is one of about so many that were started by themselves, anywhere.
+    process is one of about so many that were started by themselves, anywhere; with `ray` the work
+    is done on a Ray cluster, and this process only looks after it.
     """
     given: dict[str, Any] = {
         "source": source,
@@ -83,9 +87,11 @@ def run(
     whole = loaded(config, flags(**given, workers=workers))
     rank = rank_of(os.environ, parent())
     count = whole.config.run.workers if rank.count == 1 else 1
-    if max(rank.count, count, join or 1) > 1 and (rows is not None or not whole.file):
+    if (ray or max(rank.count, count, join or 1) > 1) and (rows is not None or not whole.file):
         message = "several processes share a run only where its configuration is a file"
         raise ConfigError([Mistake("run.workers", f"{message} and its rows are not in memory")])
+    if ray is not None:
+        return on_cluster(whole, ray, partial(follow, whole.file, given), progress, accept_changes)
     if join is not None:
         return joined(join, lambda rank: start(whole, None, rank, progress, accept_changes))
     if count > 1 and isinstance(config, Loaded) and config.flagged:
@@ -102,11 +108,37 @@ def run(
     return summary
 
 
+def on_cluster(
+    config: Loaded,
+    wanted: cluster.Wanted,
+    part: cluster.Part,
+    progress: Progress | None,
+    accept_changes: bool,
+) -> Summary:
+    """Own a run whose work is done by Ray's workers, each of which calls `part`."""
+    with cluster.troupe(wanted, part, run_dir(config) / "ray.log") as troupe:
+        job = prepare(config, rank=troupe.rank)
+        remember(job)
+        return execute(
+            job,
+            progress=progress,
+            accept_changes=accept_changes,
+            rank=troupe.rank,
+            watch=troupe.trouble,
+        )
+
+
 def merge(run: str | Path, *, partial: bool = False) -> Merged:
     """Publish the dataset of a run whose processes have all gone, given its folder or its
     configuration; see `merge.merge`.
     """
     return merging.merge(prepare(recall(Path(run)), calls=False), partial=partial)
+
+
+def follow(file: str, given: Mapping[str, Any], rank: Rank) -> str:
+    """A rank's part of a run that another process owns; how it has ended, in words."""
+    summary = start(loaded(file, flags(**given)), None, rank, None, False)
+    return f"{summary.state} {summary.reason}".strip()
 
 
 def start(

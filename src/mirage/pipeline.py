@@ -157,10 +157,13 @@ class Pipeline:
         plan, folder, source = self.work.plan, self.work.folder, self.work.source
         reader = Reader(plan, source, folder, writer, self.progress, self.wanted)
         reader.torn, reader.open, reader.stopped = self.warnings, self.open, self.stopped
+        reader.claims = self.rank.works
         return reader
 
     def _slots(self) -> int:
         """How many records are under way: enough to keep every engine's window full."""
+        if not self.rank.works:
+            return 1  # which waits for the others
         capacity = sum(engine.capacity for engine in self.crew.engines.values())
         return capacity + max(AHEAD, capacity // 4)
 

@@ -44,6 +44,8 @@ WAITING = "waiting: "
 COLLECT_AFTER = 50_000
 FINISHING = "finishing the calls under way (Ctrl-C again: stop now)"
 T = TypeVar("T")
+Watch = Callable[[], str]
+"""Asked every second why a run must stop; empty where it need not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,7 @@ def execute(
     wanted: Wanted | None = None,
     accept_changes: bool = False,
     rank: Rank = ALONE,
+    watch: Watch = lambda: "",
 ) -> Summary:
     """Run a job to its end, and say what it came to.
 
@@ -97,7 +100,7 @@ def execute(
     `accept_changes`: then its blocks are found anew, and known completions are carried over.
     RunError where the disk is full, or the run's folder cannot be written to.
     """
-    session = Session(job, progress or Progress(), wanted, rank)
+    session = Session(job, progress or Progress(), wanted, rank, watch)
     folder = job.folder
     try:
         if not rank.owns:
@@ -155,6 +158,7 @@ class Session:
     progress: Progress
     wanted: Wanted | None = None
     rank: Rank = ALONE
+    watch: Watch = lambda: ""
     interrupted: bool = False
     ranks: RollCall = field(init=False)
 
@@ -226,7 +230,7 @@ class Session:
             windows = [getattr(engine.window, "size", 0) for engine in self.job.engines.values()]
             self.ranks.mine.window = sum(windows)
             self._say_why_it_waits()
-            if reason := self.ranks.look():
+            if reason := self.ranks.look() or self.watch():
                 pipeline.stop(reason)
             await asyncio.sleep(SAVE_SECONDS)
 

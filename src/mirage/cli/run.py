@@ -29,6 +29,7 @@ from mirage.cli.text import (
 
 if TYPE_CHECKING:
     from mirage.report import Counts, Progress
+    from mirage.scale.cluster import Wanted
     from mirage.session import Summary
 
 CAUSES = 8
@@ -48,13 +49,32 @@ CAUSES = 8
     help="Share the run with about N processes that are started like this one, anywhere.",
 )
 @click.option(
+    "--ray",
+    metavar="[ADDRESS]",
+    is_flag=False,
+    flag_value="auto",
+    help="Work on a Ray cluster; `local` starts one on this machine.",
+)
+@click.option(
+    "--gpus-per-worker", "gpus", metavar="N", type=float, help="GPUs of each Ray worker.  [0]"
+)
+@click.option(
     "--accept-changes",
     is_flag=True,
     help="The source has changed: find its rows anew, and keep the completions paid for.",
 )
 @options.quiet
 @options.as_json
-def run(config: Path, accept_changes: bool, quiet: bool, as_json: bool, **flags: Any) -> int:
+def run(
+    config: Path,
+    *,
+    accept_changes: bool,
+    ray: str | None,
+    gpus: float | None,
+    quiet: bool,
+    as_json: bool,
+    **flags: Any,
+) -> int:
     """Make the dataset that CONFIG describes.
 
     Run again after an interruption, a crash or a change, it computes only what is owed.
@@ -64,8 +84,25 @@ def run(config: Path, accept_changes: bool, quiet: bool, as_json: bool, **flags:
 
     progress = Progress()
     with showing(progress, quiet=quiet or ranked()):
-        summary = api.run(config, progress=progress, accept_changes=accept_changes, **flags)
+        summary = api.run(
+            config,
+            progress=progress,
+            accept_changes=accept_changes,
+            ray=on_ray(ray, gpus, flags),
+            **flags,
+        )
     return tell(summary, progress, options.again("run", config, **flags), quiet, as_json)
+
+
+def on_ray(address: str | None, gpus: float | None, flags: dict[str, Any]) -> Wanted | None:
+    """What `--ray` asks for; `--workers` then counts the cluster's."""
+    if address is None:
+        if gpus is not None:
+            raise click.UsageError("--gpus-per-worker is for --ray")
+        return None
+    from mirage.scale.cluster import Wanted
+
+    return Wanted(address, flags.pop("workers"), gpus or 0.0)
 
 
 @click.command(epilog=options.example("mirage retry runs/reformat --class parse"))

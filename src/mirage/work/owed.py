@@ -91,6 +91,7 @@ class Reader:
     torn: list[str] = field(default_factory=list)
     opened: int | None = None
     owns: bool = True
+    claims: bool = True
     open: set[BlockRun] = field(default_factory=set)
     stopped: threading.Event = field(default_factory=threading.Event)
 
@@ -111,6 +112,8 @@ class Reader:
         """What is owed of a block; returns False where another process is at it."""
         if self._finished(block):
             return True
+        if not self.claims:
+            return False
         claim = Lock(self.folder.block(block.number))
         try:
             claim.acquire()

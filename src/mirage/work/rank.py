@@ -16,7 +16,8 @@ class Rank:
     """The process `number` of `count`, counted from 0, all of the same `launch`.
 
     `parent` is the process id of rank 0, where that has started this one. Where they are `elected`
-    the count is about how many there are, and the numbers of all but rank 0 are arbitrary.
+    the count is about how many there are, and the numbers of all but rank 0 are arbitrary. One that
+    does not work claims no block.
     """
 
     number: int = 0
@@ -24,6 +25,7 @@ class Rank:
     launch: str = ""
     parent: int = 0
     elected: bool = False
+    works: bool = True
 
     @property
     def owns(self) -> bool:
