@@ -130,7 +130,7 @@ class Pipeline:
             if self.rank.owns and self.rank.shares:
                 self.work.folder.gate.write(self.rank.launch, OPEN, self.work.makes)
             if self.rank.shares:
-                reader.opened, reader.owns = self.work.folder.gate.opened(), self.rank.owns
+                reader.opened = self.work.folder.gate.opened()
             async with asyncio.TaskGroup() as group:
                 finish = partial(self._finish, group)
                 self.feed = Feed(reader.batches(survey), finish)
@@ -157,7 +157,7 @@ class Pipeline:
         plan, folder, source = self.work.plan, self.work.folder, self.work.source
         reader = Reader(plan, source, folder, writer, self.progress, self.wanted)
         reader.torn, reader.open, reader.stopped = self.warnings, self.open, self.stopped
-        reader.claims = self.rank.works
+        reader.rank = self.rank
         return reader
 
     def _slots(self) -> int:

@@ -39,7 +39,7 @@ def begin(trial: Trial, *words: str, env: dict[str, str] | None = None) -> subpr
     path = trial.folder / "config.yaml"
     path.write_bytes(orjson.dumps(trial.config))
     return subprocess.Popen(
-        [sys.executable, "-m", "mirage", "run", str(path), "--json", *words],
+        [sys.executable, "-m", "mirage", "run", str(path), "--json", "--quiet", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=os.environ | (env or {}),

@@ -22,6 +22,7 @@ from mirage.sources.blocks import Block, Readable
 from mirage.value import value
 from mirage.work.folder import PartNote, RunFolder
 from mirage.work.lock import Lock
+from mirage.work.rank import ALONE, Rank
 from mirage.work.survey import LOOK_AGAIN_SECONDS
 
 BATCH = 128
@@ -76,8 +77,9 @@ class Batch:
 class Reader:
     """Goes through the blocks in order, claims what is owed and hands it out, in batches.
 
-    A block that another process has claimed is left to it, and looked at again at the end: that
-    process may have died. `wanted` is given for a retry. `progress` counts what was found settled;
+    Of several ranks, each begins with the blocks of its share. Those of the others, and a block
+    that another process has claimed, are looked at again at the end: that process may have died.
+    `wanted` is given for a retry. `progress` counts what was found settled;
     of what several ranks have settled since `opened` (a time of the file system, in ns), each
     counts its own. `open` are the blocks under way.
     """
@@ -90,8 +92,7 @@ class Reader:
     wanted: Wanted | None = None
     torn: list[str] = field(default_factory=list)
     opened: int | None = None
-    owns: bool = True
-    claims: bool = True
+    rank: Rank = ALONE
     open: set[BlockRun] = field(default_factory=set)
     stopped: threading.Event = field(default_factory=threading.Event)
 
@@ -100,19 +101,22 @@ class Reader:
         taken: deque[Block] = deque()
         for block in survey:
             self.progress.blocks += 1
-            if not (yield from self._take(block)):
+            mine = self.rank.begins_with(block.number)
+            if not mine or not (yield from self._take(block)):
                 taken.append(block)
-        while taken and not self.stopped.wait(LOOK_AGAIN_SECONDS):
+        while taken and not self.stopped.is_set():
             for _ in range(len(taken)):
                 block = taken.popleft()
                 if not (yield from self._take(block)):
                     taken.append(block)
+            if taken:
+                self.stopped.wait(LOOK_AGAIN_SECONDS)
 
     def _take(self, block: Block) -> Generator[Batch, None, bool]:
         """What is owed of a block; returns False where another process is at it."""
         if self._finished(block):
             return True
-        if not self.claims:
+        if not self.rank.works:
             return False
         claim = Lock(self.folder.block(block.number))
         try:
@@ -142,7 +146,7 @@ class Reader:
         note = self._note(block)
         if note is None or not self._stands(block, note):
             return False
-        if self.owns and not self._settled_since(block, "part.json"):
+        if self.rank.owns and not self._settled_since(block, "part.json"):
             self.progress.counts.add(note.counts)
             self.progress.resumed += note.counts.read
         self.progress.blocks_done += 1

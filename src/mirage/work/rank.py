@@ -36,6 +36,12 @@ class Rank:
         """Whether there may be other ranks."""
         return self.count > 1 or self.elected
 
+    def begins_with(self, number: int) -> bool:
+        """Whether a block is one of those that this rank looks at first: where each begins with its
+        own share, they meet only at the end.
+        """
+        return not self.works or number % self.count == self.number % self.count
+
     def share(self, whole: int) -> int:
         """This rank's part of something that all of them have together; at least 1."""
         return max(whole // self.count + (self.number < whole % self.count), 1)
