@@ -19,7 +19,18 @@ from typing import Any
 import click
 
 from mirage import __version__
-from mirage.cli import check, completion, convert, demo, formats, preview, run, server, status
+from mirage.cli import (
+    check,
+    completion,
+    convert,
+    demo,
+    formats,
+    inspect,
+    preview,
+    run,
+    server,
+    status,
+)
 from mirage.cli.options import example
 from mirage.cli.text import clean, near, say, say_json
 from mirage.errors import (
@@ -126,7 +137,7 @@ def app() -> None:
 
 for each in (
     *(run.run, check.check, preview.preview, status.status, run.retry, check.init, check.schema),
-    *(convert.convert, convert.verify, formats.formats),
+    *(convert.convert, convert.verify, inspect.inspect, formats.formats),
     *(demo.demo, server.mock_server, completion.completion),
 ):
     app.add_command(each)

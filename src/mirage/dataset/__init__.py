@@ -3,6 +3,7 @@
     opening.py        which format a dataset is in, and its rows
     conversion.py     from one format to another
     verification.py   every row held against the rules, every image decoded
+    inspection.py     what is in it; spread.py counts numbers and repetitions for it
 
 The functions here take what a person writes: paths and names of formats, from the current folder.
 Whatever cannot be meant is a ConfigError.
@@ -18,6 +19,7 @@ from mirage.errors import ConfigError, Mistake
 
 if TYPE_CHECKING:
     from mirage.dataset.conversion import Conversion
+    from mirage.dataset.inspection import Inspection
     from mirage.dataset.verification import Report, Verification
 
 Result = TypeVar("Result")
@@ -69,6 +71,25 @@ def verify(
             source(path, format, image_base_path), base=Path.cwd(), report=report
         )
     )
+
+
+def inspect(
+    path: str | Path,
+    *,
+    format: str | None = None,
+    image_base_path: str | Path | None = None,
+    limit: int | None = None,
+    count: int = 0,
+    progress: Callable[[int], None] = lambda rows: None,
+) -> Inspection:
+    """What is in the dataset at `path`, its first `limit` rows at most; see `inspection`."""
+    from mirage.dataset import inspection
+
+    def look() -> Inspection:
+        asked = source(path, format, image_base_path).model_copy(update={"limit": limit})
+        return inspection.inspect(asked, base=Path.cwd(), count=count, progress=progress)
+
+    return meant(look)
 
 
 def source(path: str | Path, format: str | None, image_base_path: str | Path | None) -> Any:
