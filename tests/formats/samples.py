@@ -46,7 +46,7 @@ def samples(draw: st.DrawFn, holds: Holds) -> Instruction:
     for number in range(2 * pairs):
         role: Role = "assistant" if number % 2 else "user"
         parts: list[Part] = [draw(SAID)]
-        if role == "user":
+        if role == "user" or (holds.drawn and left and draw(st.booleans())):
             here = left if number == 2 * pairs - 2 or holds.front else draw(st.integers(0, left))
             left -= here
             for _ in range(here):

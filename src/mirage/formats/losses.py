@@ -54,4 +54,6 @@ def limits(mine: Holds, theirs: Holds) -> list[str]:
         found.append("images")
     elif theirs.images and (not mine.images or mine.images > theirs.images):
         found.append(f"more than {theirs.images} image" + "s" * (theirs.images > 1))
+    if mine.drawn and not theirs.drawn:
+        found.append("images in answers")
     return found

@@ -39,7 +39,7 @@ class Messages:
     """Rows in the neutral form. A content may also be a plain text."""
 
     name = "messages"
-    holds = Holds(ALL | {"ids"})
+    holds = Holds(ALL | {"ids"}, drawn=True)
     containers = ("jsonl", "json", "parquet", "hf")
     absolute = False
     columns: ClassVar[Mapping[str, str]] = {"images": "images"}

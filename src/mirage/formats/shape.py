@@ -129,16 +129,17 @@ def among(base: Path | None, given: bool) -> Locate:
 
 @dataclass(frozen=True, slots=True)
 class Holds:
-    """What a format has a place for: names of `Instruction`'s fields, and three limits.
+    """What a format has a place for: names of `Instruction`'s fields, and four limits.
 
     `turns` and `images` are the most of each (0: any number); with `front`, images stand before the
-    text of the first turn and nowhere else. `answers_last` asks for an answer at the end.
+    text of the first turn and nowhere else; only with `drawn` may answers have images.
     """
 
     fields: frozenset[str]
     turns: int = 0
     images: int = 0
     front: bool = False
+    drawn: bool = False
 
 
 NOTHING = {each.name: getattr(Instruction(()), each.name) for each in fields(Instruction)}
@@ -193,6 +194,8 @@ def fit(sample: Instruction, shape: Shape) -> tuple[Instruction, tuple[str, ...]
     if holds.images and len(sample.images) > holds.images:
         count = len(sample.images)
         raise SinkError("format", f"{shape.name} holds {holds.images} images, not {count}")
+    if sample.images and not holds.drawn and any(t.slots for t in sample.turns[1::2]):
+        raise SinkError("format", f"{shape.name} has no images in answers")
     lost = [
         name
         for name, empty in NOTHING.items()
