@@ -36,10 +36,15 @@ image_base_path = click.option(
 @click.option(
     "--copy-images", is_flag=True, help="Copy images that are files to OUT's folder `images`."
 )
+@click.option("--resize", metavar="N", type=click.IntRange(1, 8192), help="N x N pixels, as PNG.")
+@click.option("--fetch", is_flag=True, help="Fetch images that are URLs; runs/fetched keeps them.")
 @click.option("--strict", is_flag=True, help="Refuse a row that would lose anything.")
 @options.as_json
 def convert(path: str, target: str, as_json: bool, **given: Any) -> int:
     """Write a dataset in another format.
+
+    --from convert-it:NAME makes an image store out of one of the eight sources of Convert-It, which
+    --resize and --fetch are for.
 
     Every row is written, or refused with its place and the reason in OUT.failed.jsonl; what the
     target has no place for is counted.

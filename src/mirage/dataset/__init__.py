@@ -3,6 +3,7 @@
     opening.py        which format a dataset is in, and its rows
     conversion.py     from one format to another
     verification.py   every row held against the rules, every image decoded
+    convertit/        the images of known datasets, as they are distributed, into a store
     inspection.py     what is in it; spread.py counts numbers and repetitions for it
 
 The functions here take what a person writes: paths and names of formats, from the current folder.
@@ -34,15 +35,25 @@ def convert(
     image_base_path: str | Path | None = None,
     copy_images: bool = False,
     strict: bool = False,
+    fetch: bool = False,
+    resize: int | None = None,
     progress: Callable[[int], None] = lambda rows: None,
 ) -> Conversion:
     """Write the dataset at `path` to `target`, in the format `to`.
 
     Formats are those of `source.format` and `sink.format`; where `format` or `to` is not given it
-    is told by the rows, or by the suffix of the target. See `conversion.convert`.
+    is told by the rows, or by the suffix of the target. See `conversion.convert`. With a format
+    `convert-it:NAME`, and there alone, `fetch` and `resize` count: see `convertit.convert`.
     """
     from mirage.config.models import SinkConfig
-    from mirage.dataset import conversion
+    from mirage.dataset import conversion, convertit
+
+    if format is not None and format.startswith(convertit.PREFIX):
+        name, images = format, None if image_base_path is None else Path(image_base_path)
+        wanted = convertit.Wanted(to, images, fetch, resize)
+        return meant(lambda: convertit.convert(name, Path(path), Path(target), wanted, progress))
+    if fetch or resize is not None:
+        raise ConfigError([Mistake("", f"fetch and resize go with {convertit.PREFIX}NAME alone")])
 
     given = {"path": str(target), "format": to, "copy_images": copy_images}
     return meant(
