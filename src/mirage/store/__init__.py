@@ -3,8 +3,9 @@
     entries.py    what a store is made of
     store.py      a store that is read
     json_file.py  one flat JSON object (over `scan`, which finds entries on the bytes)
-    parquet.py    a Parquet file, or a folder of them
-    index.py      where each key stands, on disk
+    parquet.py    a Parquet file, or a folder of them (over `pages`, which reads one value out of
+                  many, and `thrift`; `frame` is what pandas wants to know)
+    index.py      where each key stands, on disk; kept.py: what was used last, in memory
     writer.py     a store that is written
     coding.py     base64
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Protocol
+
+import xxhash
 
 from mirage import atomic
 from mirage.errors import RunError, SinkError
@@ -19,6 +20,8 @@ MAX_PART = 1_900_000_000
 """Bytes of strings in a part: below 2 GB on disk, and below what Arrow's offsets reach."""
 GROUP = 4 << 20
 """Bytes of strings in a row group, so that a look-up reads little."""
+PAGE = 128 << 10
+"""Bytes in a page, the least that is read and unpacked."""
 
 
 class Form(Protocol):
@@ -61,7 +64,7 @@ class StoreWriter:
         Raises SinkError "duplicate" for a key that is in the store, with both places; with `again`
         that may be, if the bytes are the same: then False says that nothing was stored.
         """
-        digest = hashlib.blake2b(data, digest_size=16).digest()
+        digest = xxhash.xxh3_128_digest(data)
         try:
             stored = self._seen.execute(
                 "INSERT OR IGNORE INTO seen VALUES (?, ?, ?)", (key, digest, place)
@@ -177,6 +180,8 @@ class ParquetForm:
     def _opened(self) -> Any:
         import pyarrow.parquet as pq
 
+        from mirage.store.frame import INDEX, pandas_schema
+
         path = self._room / f"part.{len(self._paths):05}.parquet"
         self._paths.append(path)
         return pq.ParquetWriter(
@@ -186,29 +191,9 @@ class ParquetForm:
             compression_level=1,
             use_dictionary=False,
             write_statistics=[INDEX],
+            data_page_size=PAGE,
+            write_batch_size=1,
         )
-
-
-INDEX = "__index_level_0__"
-
-
-def pandas_schema() -> Any:
-    """The two columns, described as pandas describes a frame whose index are the keys."""
-    import pyarrow as pa
-
-    def column(name: str | None, field: str) -> dict[str, Any]:
-        kinds = {"pandas_type": "unicode", "numpy_type": "object", "metadata": None}
-        return {"name": name, "field_name": field, **kinds}
-
-    described = {
-        "index_columns": [INDEX],
-        "column_indexes": [column(None, None) | {"metadata": {"encoding": "UTF-8"}}],  # type: ignore[arg-type]
-        "columns": [column("base64", "base64"), column(None, INDEX)],
-        "creator": {"library": "pyarrow", "version": pa.__version__},
-        "pandas_version": "2.2.0",
-    }
-    fields = [("base64", pa.string()), (INDEX, pa.string())]
-    return pa.schema(fields, metadata={"pandas": json.dumps(described)})
 
 
 def check(target: Path) -> None:
