@@ -47,7 +47,9 @@ def has(form: Shape, name: str) -> bool:
 
 def limits(mine: Holds, theirs: Holds) -> list[str]:
     """Which samples of a format another one cannot hold at all."""
-    found = []
+    if theirs.needs - mine.fields:
+        return ["all"]
+    found = [f"without {FIELDS.get(name, name)}" for name in sorted(theirs.needs - mine.needs)]
     if theirs.turns and (not mine.turns or mine.turns > theirs.turns):
         found.append(f"more than {theirs.turns} turns")
     if "images" in mine.fields and "images" not in theirs.fields:

@@ -129,10 +129,11 @@ def among(base: Path | None, given: bool) -> Locate:
 
 @dataclass(frozen=True, slots=True)
 class Holds:
-    """What a format has a place for: names of `Instruction`'s fields, and four limits.
+    """What a format has a place for: names of `Instruction`'s fields, and five limits.
 
     `turns` and `images` are the most of each (0: any number); with `front`, images stand before the
-    text of the first turn and nowhere else; only with `drawn` may answers have images.
+    text of the first turn and nowhere else; only with `drawn` may answers have images. Fields in
+    `needs` must not be empty.
     """
 
     fields: frozenset[str]
@@ -140,6 +141,7 @@ class Holds:
     images: int = 0
     front: bool = False
     drawn: bool = False
+    needs: frozenset[str] = frozenset()
 
 
 NOTHING = {each.name: getattr(Instruction(()), each.name) for each in fields(Instruction)}
@@ -196,6 +198,9 @@ def fit(sample: Instruction, shape: Shape) -> tuple[Instruction, tuple[str, ...]
         raise SinkError("format", f"{shape.name} holds {holds.images} images, not {count}")
     if sample.images and not holds.drawn and any(t.slots for t in sample.turns[1::2]):
         raise SinkError("format", f"{shape.name} has no images in answers")
+    for name in sorted(holds.needs):
+        if getattr(sample, name) == NOTHING[name]:
+            raise SinkError("format", f"{shape.name} has no samples without '{name}'")
     lost = [
         name
         for name, empty in NOTHING.items()
