@@ -22,7 +22,12 @@ from mirage.formats.shape import Shape
 
 SHAPES = {
     "messages": "mirage.formats.messages:Messages",
+    "sharegpt": "mirage.formats.sharegpt:Sharegpt",
+    "alpaca": "mirage.formats.alpaca:Alpaca",
+    "ms-swift": "mirage.formats.swift:Swift",
     "llava": "mirage.formats.llava:Llava",
+    "qwen-vl": "mirage.formats.qwen_vl:QwenVl",
+    "mimic-it": "mirage.formats.mimicit:MimicIt",
 }
 """By name. A row is recognised by the first of these that claims it, `messages` being the last."""
 

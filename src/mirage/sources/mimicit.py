@@ -1,0 +1,336 @@
+"""The files of a MIMIC-IT dataset, as rows: `NAME_instructions.json`, and beside it
+`NAME_train.json` and the image store.
+
+The keys of the training file are the training set: other entries are passed over, being there for
+those that relate to them. A conversation is several entries, `{id}_0`, `{id}_1` and so on, of which
+the training set has the last one, related to the others: they are one row. A key of the training
+file that has no instruction is a fault, and so a row of that file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import orjson
+from xxhash import xxh3_128, xxh3_128_digest, xxh3_128_hexdigest
+
+from mirage.config.models import SourceConfig
+from mirage.errors import MediaError, SourceError
+from mirage.formats.mimicit import EntryRow
+from mirage.formats.shape import Fault
+from mirage.record import Image, Span
+from mirage.sources.blocks import Bounds
+from mirage.sources.bytewise import Split
+from mirage.sources.files import FileSource, Format, Piece, Row
+from mirage.sources.json_object import Entries, key_of
+from mirage.sources.mimicit_index import Index
+from mirage.sources.streams import ByteStream
+from mirage.store import ImageStore, open_store
+
+INSTRUCTIONS, TRAIN = "_instructions.json", "_train.json"
+KNOWN = frozenset({b'"instruction"', b'"answer"', b'"image_ids"', b'"rel_ins_ids"'})
+MOST = 1_000
+"""No conversation has more turns than this."""
+NUMBERED = re.compile(r"(.+)_(0|[1-9][0-9]*)", re.DOTALL)
+
+
+def datasets(path: Path, *, asked: bool) -> list[Path]:
+    """The instructions at a path: in a folder, all files of that name; `asked` takes a file of any
+    name, if it is a JSON object.
+    """
+    if path.is_dir():
+        return sorted(path.glob(f"*{INSTRUCTIONS}"))
+    if path.name.endswith(INSTRUCTIONS):
+        return [path]
+    return [path] if asked and path.suffix == ".json" and is_object(path) else []
+
+
+def is_object(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(1 << 10).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{"
+
+
+@dataclass
+class Dataset:
+    """One dataset's files; `images` is its store where it does not stand beside them."""
+
+    path: Path
+    images: Path | None = None
+
+    @property
+    def name(self) -> str:
+        return self.path.name.removesuffix(INSTRUCTIONS).removesuffix(".json")
+
+    @property
+    def train(self) -> Path | None:
+        """The training file, where there is one."""
+        found = self.path.with_name(self.name + TRAIN)
+        return found if found.is_file() else None
+
+    @cached_property
+    def store(self) -> ImageStore | None:
+        """The image store: `NAME.parquet`, a folder `NAME` of parts, or `NAME.json`."""
+        beside = [self.path.with_name(self.name + suffix) for suffix in (".parquet", "", ".json")]
+        for found in [self.images] if self.images else beside:
+            if found != self.path and (self.images or found.is_file() or any(found.glob("*.par*"))):
+                return open_store(found)
+        return None
+
+    @cached_property
+    def entries(self) -> Entries:
+        return Entries(self.path, KNOWN)
+
+    @cached_property
+    def trained(self) -> Entries | None:
+        return None if self.train is None else Entries(self.train)
+
+    @cached_property
+    def index(self) -> Index:
+        return Index(self.entries, self.trained)
+
+    @cached_property
+    def mark(self) -> bytes:
+        """A digest of the training file, which decides what the rows are."""
+        hashed = xxh3_128()
+        if self.trained is not None:
+            with self.trained.streams.at(self.trained.path) as stream:
+                for data in stream.chunks():
+                    hashed.update(data)
+        return hashed.digest() if self.train else b""
+
+    def image(self, key: str) -> Image:
+        """The image of a key, read when it is wanted; whether it is there, `holds` says."""
+        if self.store is not None:
+            return self.store.image(key)
+
+        def missing() -> bytes:
+            raise MediaError("missing", f"{key}: there is no image store beside {self.path}")
+
+        return Image(key, path=str(self.path), member=missing)
+
+    def holds(self, key: str) -> bool:
+        return self.store is not None and key in self.store
+
+
+class Instructions(Entries):
+    """The rows of one file of instructions. With `whole`, every entry is a row of its own, whether
+    it is in the training set or not.
+    """
+
+    def __init__(self, dataset: Dataset, *, whole: bool = False) -> None:
+        super().__init__(dataset.path, KNOWN)
+        self.dataset = dataset
+        self.whole = whole or dataset.train is None
+
+    def survey(self, path: Path, after: Span | None, bounds: Bounds) -> Iterator[Piece]:
+        for p in super().survey(path, after, bounds):
+            yield Piece(p.start, p.stop, p.row, p.rows, self._sealed(p.digest))
+
+    def digest(self, path: Path, span: Span) -> str:
+        return self._sealed(super().digest(path, span))
+
+    def _sealed(self, digest: str) -> str:
+        return xxh3_128_hexdigest(digest.encode() + self.dataset.mark) if digest else ""
+
+    def split(self, stream: ByteStream) -> Iterator[Split]:
+        if self.whole:
+            yield from super().split(stream)
+            return
+        held = Held()
+        for raw, rows in super().split(stream):
+            key = key_of(raw) if rows else None
+            if key is None:
+                yield from held.left()
+                yield raw, rows
+                continue
+            related = self.dataset.index.related(key)
+            if related is not None:
+                before = held.before(key, raw, related)
+                if not before:
+                    yield from held.left()
+                yield before + raw, 1
+            elif not held.takes(key, raw):
+                yield from held.left()
+                if not held.takes(key, raw):
+                    yield raw, 0
+        yield from held.left()
+
+    def _row(self, raw: bytes, head: Any, at: int, file: tuple[Path, str]) -> Row:
+        values, digest, fault = super()._row(raw, head, at, file)
+        if fault is not None:
+            return values, digest, fault
+        *earlier, (key, last) = values.items()
+        wrong = [id for id, entry in values.items() if not isinstance(entry, dict)]
+        if wrong:
+            message = f"{file[1]}: {wrong[0]} is no object of instruction and answer"
+            return {}, digest, SourceError("type", message)
+        related = self.dataset.index.related(key)
+        row = {"id": key, **last}
+        if related is not None:
+            row["rel_ins_ids"] = related
+            digest = xxh3_128_digest(digest + orjson.dumps(related))
+        faults = list(self._faults(row, last, range(at, at + len(raw)), [*values]))
+        if earlier:
+            row["id"] = key.rpartition("_")[0]
+            row["rel_ins_ids"] = related[: -len(earlier)] if related else []
+            row["earlier"] = [
+                {each: entry[each] for each in ("instruction", "answer") if each in entry}
+                for _, entry in earlier
+            ]
+        if is_texts(row.get("image_ids")):
+            row["images"] = [self.dataset.image(id) for id in row["image_ids"]]
+        return EntryRow(row, faults), digest, None
+
+    def _faults(
+        self, row: Mapping[str, Any], entry: Mapping[str, Any], here: range, keys: list[str]
+    ) -> Iterator[Fault]:
+        """Ids that dangle or stand twice. The loader goes by the training file where there is one;
+        what else an entry relates to is looked at when the `whole` file is.
+        """
+        index, me = self.dataset.index, row["id"]
+        for key in keys:
+            if (first := index.place(key)) not in here:
+                yield Fault("duplicate-id", f"{key} stands at byte {first} of {self.path} as well")
+        for id in row["image_ids"] if is_texts(row.get("image_ids")) else ():
+            if not self.dataset.holds(id):
+                store = self.dataset.store
+                where = store.path if store else "any image store: there is none beside the file"
+                yield Fault("dangling-image", f"{me}: {id} is not in {where}")
+        lists = [row.get("rel_ins_ids"), entry.get("rel_ins_ids") if self.whole else None]
+        related = [id for ids in lists if is_texts(ids) for id in ids or ()]
+        for id in dict.fromkeys(related):
+            if index.place(id) is None:
+                yield Fault("dangling-related", f"{me}: {id} is not in {self.path}")
+
+
+class Held:
+    """Entries that may turn out to be the earlier turns of a conversation."""
+
+    def __init__(self) -> None:
+        self.stem = ""
+        self.raws: list[bytes] = []
+
+    def takes(self, key: str, raw: bytes) -> bool:
+        """Keep the entry if it is the first turn of a conversation, or the next one of this."""
+        found = NUMBERED.fullmatch(key)
+        if found is None or int(found[2]) != len(self.raws) or len(self.raws) == MOST:
+            return False
+        if self.raws and found[1] != self.stem:
+            return False
+        self.stem = found[1]
+        self.raws.append(raw)
+        return True
+
+    def before(self, key: str, last: bytes, related: Any) -> bytes:
+        """The turns before that of `key`, if it is related to all of them, in order, and they show
+        the same images.
+        """
+        count = len(self.raws)
+        turns = [f"{self.stem}_{number}" for number in range(count)]
+        if not count or key != f"{self.stem}_{count}" or not is_texts(related):
+            return b""
+        if related[-count:] != turns or any(shown(raw) != shown(last) for raw in self.raws):
+            return b""
+        raw = b"".join(self.raws)
+        self.raws.clear()
+        return raw
+
+    def left(self) -> Iterator[Split]:
+        """What is kept, as no rows."""
+        for raw in self.raws:
+            yield raw, 0
+        self.raws.clear()
+
+
+class Training(Entries):
+    """The rows of a training file: its faults. All other keys are in the instructions."""
+
+    def __init__(self, dataset: Dataset, path: Path) -> None:
+        super().__init__(path)
+        self.dataset = dataset
+
+    def split(self, stream: ByteStream) -> Iterator[Split]:
+        at = stream.at
+        for raw, rows in super().split(stream):
+            yield raw, int(bool(rows) and self._fault(raw, at) is not None)
+            at += len(raw)
+
+    def _row(self, raw: bytes, head: Any, at: int, file: tuple[Path, str]) -> Row:
+        values, digest, fault = super()._row(raw, head, at, file)
+        return values, digest, fault or self._fault(raw, at)
+
+    def _fault(self, raw: bytes, at: int) -> SourceError | None:
+        try:
+            ((key, related),) = self.parse(raw.strip(self.blank), None).items()
+        except ValueError as exc:
+            return SourceError("malformed", str(exc))
+        index, name = self.dataset.index, self.path.name
+        if index.place(key) is None:
+            return SourceError("train-key", f"{name}: {key} has no instruction")
+        if not is_texts(related):
+            return SourceError("type", f"{name}: {key} has no list of ids")
+        if index.last(key) not in range(at, at + len(raw)):
+            return SourceError("duplicate-key", f"{name}: {key} stands further down again")
+        return None
+
+
+def shown(raw: bytes) -> Any:
+    """The ids of the images of an entry."""
+    try:
+        (entry,) = orjson.loads(b"{" + raw.strip(Entries.blank) + b"}").values()
+    except ValueError:
+        return None
+    return entry.get("image_ids") if isinstance(entry, dict) else None
+
+
+def is_texts(found: Any) -> bool:
+    return isinstance(found, list) and all(isinstance(each, str) for each in found)
+
+
+def open_files(
+    config: SourceConfig, base: Path, number: int, bounds: Bounds, *, whole: bool = False
+) -> FileSource | None:
+    """A source of MIMIC-IT's own files; None where the path means none, but rows in other files."""
+    path = base / Path(config.path).expanduser()
+    found = datasets(path, asked=True)
+    if not found:
+        return None
+    images = None if config.images is None else base / Path(config.images).expanduser()
+    files = MimicItFiles([Dataset(each, images) for each in found], whole=whole)
+    source = FileSource(number, found[0].parent, list(files.formats), files)
+    source.limit, source.bounds = config.limit, bounds
+    for each in source.paths:
+        files.check(each)
+    return source
+
+
+class MimicItFiles:
+    """All files of some datasets, each in its own format."""
+
+    def __init__(self, found: list[Dataset], *, whole: bool = False) -> None:
+        self.formats: dict[Path, Format] = {}
+        self.datasets = found
+        for dataset in found:
+            self.formats[dataset.path] = Instructions(dataset, whole=whole)
+            if dataset.train is not None:
+                self.formats[dataset.train] = Training(dataset, dataset.train)
+
+    def check(self, path: Path) -> None:
+        self.formats[path].check(path)
+
+    def survey(self, path: Path, after: Span | None, bounds: Bounds) -> Iterator[Piece]:
+        return self.formats[path].survey(path, after, bounds)
+
+    def read(self, path: Path, span: Span) -> Iterator[Row]:
+        return self.formats[path].read(path, span)
+
+    def digest(self, path: Path, span: Span) -> str:
+        return self.formats[path].digest(path, span)
+
+    def weight(self, path: Path, span: Span) -> int:
+        return self.formats[path].weight(path, span)
