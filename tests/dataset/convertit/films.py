@@ -7,6 +7,7 @@ import struct
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 import av
 from PIL import Image
@@ -17,15 +18,21 @@ STEP = 8
 NTSC = Fraction(30_000, 1001)
 
 
-def film(path: Path, times: Sequence[Fraction | float], tick: Fraction = TICK) -> Path:
+def film(
+    path: Path,
+    times: Sequence[Fraction | float],
+    tick: Fraction = TICK,
+    codec: Literal["mpeg4", "libx264"] = "mpeg4",
+) -> Path:
     """Frame n is shown from the nth time on; its colour says which it is (see `number`).
 
-    An MP4 has its table of contents in front, as on the web.
+    An MP4 has its table of contents in front, as on the web. H.264 has frames that are stored in
+    another order than they are shown in.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     options = {"movflags": "faststart"} if path.suffix == ".mp4" else {}
     with av.open(str(path), "w", options=options) as container:
-        stream = container.add_stream("mpeg4", rate=30)
+        stream = container.add_stream(codec, rate=30)
         stream.width, stream.height, stream.pix_fmt = SIDE * 2, SIDE, "yuv420p"
         stream.time_base = stream.codec_context.time_base = tick
         stream.bit_rate = 4_000_000

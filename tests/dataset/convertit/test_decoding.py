@@ -37,6 +37,16 @@ def test_a_frame_that_is_shown_for_two_seconds_is_given_twice(tmp_path: Path) ->
     assert numbers(path) == [0, 0, 1, 1, 2, 2]
 
 
+@pytest.mark.parametrize("kind", ["mp4", "mkv", "mov", "ts", "avi"])
+def test_the_kind_of_file_does_not_matter(tmp_path: Path, kind: str) -> None:
+    """Nor that frames are stored in another order than they are shown in, nor that AVI has no times
+    at all.
+    """
+    tick = 1 / NTSC if kind == "avi" else TICK
+    path = film(tmp_path / f"v.{kind}", [n / NTSC for n in range(200)], tick, "libx264")
+    assert numbers(path) == [0, 29, 59, 89, 119, 149, 179]
+
+
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(1, 2500), min_size=1, max_size=30))
 def test_any_times_give_what_is_shown(tmp_path: Path, gaps: list[int]) -> None:

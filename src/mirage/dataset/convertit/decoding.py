@@ -55,14 +55,20 @@ def seconds(path: Path) -> Iterator[tuple[int, VideoFrame]]:
 def timed(
     container: InputContainer, stream: VideoStream
 ) -> Iterator[tuple[VideoFrame, Fraction, Fraction]]:
-    """Every frame, with the times in seconds from which and until which it is shown."""
+    """Every frame, with the times in seconds from which and until which it is shown.
+
+    AVI has no presentation times, so those that a decoder makes up are passed over: its frames are
+    shown as they come, each in its own slot.
+    """
+    slots = container.format.name == "avi"
     usual = 1 / stream.average_rate if stream.average_rate else Fraction(0)
     first, end = None, Fraction(0)
     for frame in container.decode(stream):
         tick = frame.time_base or stream.time_base or Fraction(1)
+        stamp = frame.dts if slots else frame.pts
         if first is None:
-            first = (frame.pts or 0) * tick
-        start = end if frame.pts is None else frame.pts * tick - first
+            first = (stamp or 0) * tick
+        start = end if stamp is None else stamp * tick - first
         length = frame.duration * tick if frame.duration else usual or tick
         end = max(end, start + length)
         yield frame, start, end
