@@ -21,7 +21,9 @@ from pydantic import (
 
 from mirage.config.fetch import FetchConfig
 
-TrainingFormat = Literal["messages", "llava", "mimic-it"]
+TrainingFormat = Literal[
+    "messages", "sharegpt", "alpaca", "ms-swift", "llava", "qwen-vl", "mimic-it"
+]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
@@ -273,7 +275,9 @@ class SinkConfig(Model):
     ) = None
     """Inferred from the path where it can be. A training format takes neutral rows, or those of any
     training format."""
-    container: Literal["jsonl", "json", "parquet", "hf", "webdataset", "imagefolder"] | None = None
+    container: (
+        Literal["jsonl", "json", "parquet", "hf", "webdataset", "imagefolder", "folder"] | None
+    ) = None
     """The kind of file that a training format is kept in, where the path does not say it."""
     images: Literal["embed", "path"] = "embed"
     """Whether tables hold the bytes of images or their paths."""

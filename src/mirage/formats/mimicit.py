@@ -42,7 +42,7 @@ class MimicIt:
 
     name = "mimic-it"
     holds = Holds(CONVERSATION | {"id", "related", "meta", "ids"}, front=True)
-    containers = ("jsonl",)
+    containers = ("folder", "jsonl")
     absolute = False
     columns: ClassVar[Mapping[str, str]] = {"images": "images"}
 
