@@ -18,6 +18,7 @@ from mirage.config.models import SourceConfig
 from mirage.dataset.opening import opened, training_format
 from mirage.errors import MediaError, boundary
 from mirage.formats import shape
+from mirage.formats.dataset_info import described
 from mirage.formats.shape import Fault, Locate, Reading, Shape, among
 from mirage.media import guard, recognise, sniff
 from mirage.record import Image, Record
@@ -81,9 +82,10 @@ def verify(source: SourceConfig, *, base: Path, report: Report) -> Verification:
         folder = rows.root if given is None else base / Path(given).expanduser()
         locate = among(folder, given=given is not None)
         for span in rows.rest(()):
+            here = form and described(form, rows.root / span.file)
             for record in rows.read(span):
                 found.rows += 1
-                look(record, form, locate, found, report)
+                look(record, here, locate, found, report)
     return found
 
 
