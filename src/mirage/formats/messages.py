@@ -36,11 +36,11 @@ KEYS = (
 
 
 class Messages:
-    """Rows in the neutral form. A content may also be a plain text."""
+    """Rows in the neutral form. A content may also be a plain text, and `image` be one image."""
 
     name = "messages"
     holds = Holds(ALL | {"ids"}, drawn=True)
-    containers = ("jsonl", "json", "parquet", "hf")
+    containers = ("jsonl", "json", "parquet", "hf", "webdataset", "imagefolder")
     absolute = False
     columns: ClassVar[Mapping[str, str]] = {"images": "images"}
 
@@ -49,7 +49,7 @@ class Messages:
 
     def read(self, row: Mapping[str, Any], reading: Reading) -> Instruction:
         system, turns = conversation(row.get("messages"), reading)
-        images = reading.images(row, "images")
+        images = reading.images(row, "images", "image")
         ids = reading.texts(row, "image_ids")
         if ids and len(ids) != len(images):
             reading.fault("image-ids", f"{len(ids)} ids for {len(images)} images")
@@ -100,9 +100,10 @@ class Messages:
 def further(row: Mapping[str, Any]) -> dict[str, Any]:
     """What else is known of a sample: below `meta`, and in columns of other names."""
     meta = row.get("meta")
+    known = KEYS if row.get("images") is not None else (*KEYS, "image")
     if not isinstance(meta, Mapping):
-        return extras(row, *KEYS[:-1])
-    return extras(row, *KEYS) | extras(meta)
+        return extras(row, *(key for key in known if key != "meta"))
+    return extras(row, *known) | extras(meta)
 
 
 def grounded(found: Objects) -> dict[str, Any]:

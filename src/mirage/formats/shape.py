@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from mirage.errors import MediaError, SinkError
 from mirage.formats.instruction import Instruction, Shown, in_front, turn
-from mirage.media import locate
+from mirage.media import file_state, locate
 from mirage.record import Image
 
 Kind = TypeVar("Kind")
@@ -117,6 +117,8 @@ def among(base: Path | None, given: bool) -> Locate:
     """
 
     def find(value: Any) -> Image:
+        if isinstance(value, Image):
+            file_state(value)
         path = value.get("path") if isinstance(value, Mapping) else value
         free = not given and isinstance(path, str) and os.path.isabs(path)  # noqa: PTH117
         found = locate(value, None if free else base)

@@ -117,7 +117,7 @@ def container_of(config: SinkConfig) -> Container:
             raise ValueError(f"{config.format} is kept in {', '.join(usual)}, not in {kind}")
     if kind is None:
         raise ValueError(
-            f"the format of {config.path!r} cannot be told: end it in .jsonl, .json, .parquet or .tar, "
-            "or set `format`"
+            f"the format of {config.path!r} cannot be told: end it in .jsonl, .json, .parquet or "
+            ".tar, or set `format`"
         )
     return kind  # type: ignore[return-value]

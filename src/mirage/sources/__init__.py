@@ -68,7 +68,7 @@ def open_source(
     except OSError as exc:
         raise ValueError(str(exc)) from exc
     if bare and config.format not in SHAPES:
-        source.format = _bare(source.format)
+        source.format = _bare(source.format, checked=True)
     return source
 
 
@@ -122,7 +122,7 @@ def _shaped(
     given = config.image_base_path
     folder = source.root if given is None else base / Path(given).expanduser()
     locate = among(folder, given=given is not None)
-    source.format = Shaped(_bare(source.format), shape(config.format or ""), locate)
+    source.format = Shaped(_bare(source.format, checked=False), shape(config.format or ""), locate)
     return source
 
 
@@ -149,10 +149,10 @@ def _format(found: Found) -> Format:
     return images.WithImages(_rows(by_name)) if by_name else images.ImageFile(found.root)
 
 
-def _bare(rows: Format) -> Format:
+def _bare(rows: Format, *, checked: bool) -> Format:
     from mirage.sources.wrapping import Bare, wrapping
 
-    take_off = wrapping(rows)
+    take_off = wrapping(rows, checked=checked)
     return Bare(rows, take_off) if take_off else rows
 
 
