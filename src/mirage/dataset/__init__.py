@@ -3,6 +3,7 @@
     opening.py        which format a dataset is in, and its rows
     conversion.py     from one format to another
     verification.py   every row held against the rules, every image decoded
+    stores.py         an image store: written as another kind, verified
     convertit/        the images of known datasets, as they are distributed, into a store
     inspection.py     what is in it; spread.py counts numbers and repetitions for it
 
@@ -44,9 +45,10 @@ def convert(
     Formats are those of `source.format` and `sink.format`; where `format` or `to` is not given it
     is told by the rows, or by the suffix of the target. See `conversion.convert`. With a format
     `convert-it:NAME`, and there alone, `fetch` and `resize` count: see `convertit.convert`.
+    `image-store` is a format of images alone: see `stores.convert`.
     """
     from mirage.config.models import SinkConfig
-    from mirage.dataset import conversion, convertit
+    from mirage.dataset import conversion, convertit, stores
 
     if format is not None and format.startswith(convertit.PREFIX):
         name, images = format, None if image_base_path is None else Path(image_base_path)
@@ -54,6 +56,12 @@ def convert(
         return meant(lambda: convertit.convert(name, Path(path), Path(target), wanted, progress))
     if fetch or resize is not None:
         raise ConfigError([Mistake("", f"fetch and resize go with {convertit.PREFIX}NAME alone")])
+    if stores.STORE in (to, format) or (to is format is None and stores.recognised(Path(path))):
+        if {to, format} - {stores.STORE, None}:
+            other = to if format == stores.STORE else format
+            what = f"{stores.STORE} holds images without text: there is no way to or from {other}"
+            raise ConfigError([Mistake("", what)])
+        return meant(lambda: stores.convert(Path(path), Path(target), progress))
 
     given = {"path": str(target), "format": to, "copy_images": copy_images}
     return meant(
@@ -75,8 +83,10 @@ def verify(
     report: Report = lambda violation: None,
 ) -> Verification:
     """Hold every row of the dataset at `path` against its format's rules; see `verification`."""
-    from mirage.dataset import verification
+    from mirage.dataset import stores, verification
 
+    if format == stores.STORE or (format is None and stores.recognised(Path(path))):
+        return meant(lambda: stores.verify(Path(path), report))
     return meant(
         lambda: verification.verify(
             source(path, format, image_base_path), base=Path.cwd(), report=report

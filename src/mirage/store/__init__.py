@@ -16,12 +16,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mirage.store.coding import FLAWS, decoded
+from mirage.store.coding import FLAWS, NOTES, unpacked
 from mirage.store.entries import Entry, Finding
 from mirage.store.store import ImageStore
 from mirage.store.writer import StoreWriter
 
-__all__ = ["FLAWS", "Entry", "Finding", "ImageStore", "StoreWriter", "decoded", "open_store"]
+__all__ = [
+    "FLAWS",
+    "NOTES",
+    "Entry",
+    "Finding",
+    "ImageStore",
+    "StoreWriter",
+    "open_store",
+    "unpacked",
+]
 
 
 def open_store(path: str | Path) -> ImageStore:

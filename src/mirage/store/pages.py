@@ -20,7 +20,8 @@ from mirage.store.thrift import Fields, fields, varint
 
 DATA, DICTIONARY, DATA_2 = 0, 2, 3
 PLAIN, PLAIN_DICTIONARY, RLE_DICTIONARY = 0, 2, 8
-CODECS = {"SNAPPY", "GZIP", "BROTLI", "ZSTD", "LZ4_RAW"}
+CODECS = {each.upper(): each for each in ("snappy", "gzip", "brotli", "zstd", "lz4_raw")}
+CODECS["LZ4"] = "lz4_raw"  # as pyarrow calls both; Hadoop's frames do not unpack
 HEADER, LONG_HEADER = 1 << 10, 1 << 20
 MAX_PAGE = 1 << 30
 
@@ -154,8 +155,11 @@ class Chunk:
             return raw
         if self.codec not in CODECS:
             raise Unreadable(f"codec {self.codec}")
-        codec = pa.Codec(self.codec.lower())
-        return cast(bytes, codec.decompress(raw, decompressed_size=size, asbytes=True))
+        codec = pa.Codec(CODECS[self.codec])
+        try:
+            return cast(bytes, codec.decompress(raw, decompressed_size=size, asbytes=True))
+        except OSError as exc:
+            raise Unreadable(f"{self.codec}: {exc}") from exc
 
 
 def page_at(handle: int, at: int) -> Place:

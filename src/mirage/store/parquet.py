@@ -76,6 +76,12 @@ class Parquet:
                 first += sum(group.rows for group in rows)
         return made
 
+    @property
+    def further(self) -> list[str]:
+        with self._lock:
+            names = self._file(0).schema_arrow.names
+        return [name for name in names if name not in (self.key, COLUMN)]
+
     def entries(self, tell: Tell) -> Iterator[Entry]:
         groups = self.groups
         for lost in self._lost:
@@ -120,8 +126,8 @@ class Parquet:
         group = self.groups[at]
         with self._lock:
             keys = self._keys.get(group, self._read_keys)
-        rows = pc.indices_nonzero(pc.equal(keys, key))
-        return Entry(key, group.first + rows[-1].as_py()) if len(rows) else None
+        row = pc.index(keys, key).as_py()
+        return Entry(key, group.first + row) if row >= 0 else None
 
     def faults(self) -> Iterator[Finding]:
         for part, path in enumerate(self.parts):
