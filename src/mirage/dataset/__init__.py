@@ -4,6 +4,7 @@
     conversion.py     from one format to another
     verification.py   every row held against the rules, every image decoded
     stores.py         an image store: written as another kind, verified
+    mimicit.py        MIMIC-IT, whose rules go over several files
     convertit/        the images of known datasets, as they are distributed, into a store
     inspection.py     what is in it; spread.py counts numbers and repetitions for it
 
@@ -13,7 +14,7 @@ Whatever cannot be meant is a ConfigError.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -38,6 +39,8 @@ def convert(
     strict: bool = False,
     fetch: bool = False,
     resize: int | None = None,
+    images_store: str | Path | None = None,
+    meta: Mapping[str, str] | None = None,
     progress: Callable[[int], None] = lambda rows: None,
 ) -> Conversion:
     """Write the dataset at `path` to `target`, in the format `to`.
@@ -45,7 +48,8 @@ def convert(
     Formats are those of `source.format` and `sink.format`; where `format` or `to` is not given it
     is told by the rows, or by the suffix of the target. See `conversion.convert`. With a format
     `convert-it:NAME`, and there alone, `fetch` and `resize` count: see `convertit.convert`.
-    `image-store` is a format of images alone: see `stores.convert`.
+    `image-store` is a format of images alone: see `stores.convert`. `images_store` is that of a
+    MIMIC-IT dataset, where it stands elsewhere; `meta` is what such a dataset says of itself.
     """
     from mirage.config.models import SinkConfig
     from mirage.dataset import conversion, convertit, stores
@@ -63,10 +67,10 @@ def convert(
             raise ConfigError([Mistake("", what)])
         return meant(lambda: stores.convert(Path(path), Path(target), progress))
 
-    given = {"path": str(target), "format": to, "copy_images": copy_images}
+    given = {"path": str(target), "format": to, "copy_images": copy_images, "meta": meta or {}}
     return meant(
         lambda: conversion.convert(
-            source(path, format, image_base_path),
+            source(path, format, image_base_path, images_store),
             SinkConfig.model_validate(given),
             base=Path.cwd(),
             strict=strict,
@@ -80,18 +84,21 @@ def verify(
     *,
     format: str | None = None,
     image_base_path: str | Path | None = None,
+    images_store: str | Path | None = None,
     report: Report = lambda violation: None,
 ) -> Verification:
     """Hold every row of the dataset at `path` against its format's rules; see `verification`."""
-    from mirage.dataset import stores, verification
+    from mirage.dataset import mimicit, stores, verification
 
     if format == stores.STORE or (format is None and stores.recognised(Path(path))):
         return meant(lambda: stores.verify(Path(path), report))
-    return meant(
-        lambda: verification.verify(
-            source(path, format, image_base_path), base=Path.cwd(), report=report
-        )
-    )
+
+    def look() -> Verification:
+        asked, base = source(path, format, image_base_path, images_store), Path.cwd()
+        found = mimicit.verify(asked, base=base, report=report)
+        return found or verification.verify(asked, base=base, report=report)
+
+    return meant(look)
 
 
 def inspect(
@@ -113,13 +120,18 @@ def inspect(
     return meant(look)
 
 
-def source(path: str | Path, format: str | None, image_base_path: str | Path | None) -> Any:
+def source(
+    path: str | Path,
+    format: str | None,
+    image_base_path: str | Path | None,
+    images_store: str | Path | None = None,
+) -> Any:
     """A source as a configuration has it."""
     from mirage.config.models import SourceConfig
 
-    base = None if image_base_path is None else str(image_base_path)
-    given = {"path": str(path), "format": format, "image_base_path": base}
-    return SourceConfig.model_validate(given)
+    where = {"path": path, "image_base_path": image_base_path, "images": images_store}
+    given = {name: None if each is None else str(each) for name, each in where.items()}
+    return SourceConfig.model_validate({**given, "format": format})
 
 
 def meant(ask: Callable[[], Result]) -> Result:

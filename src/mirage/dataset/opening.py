@@ -9,6 +9,7 @@ from mirage.formats import SHAPES, recognise
 from mirage.formats.dataset_info import formatting
 from mirage.sources import open_source, peek
 from mirage.sources.files import FileSource
+from mirage.sources.mimicit_files import datasets
 
 LOOKED_AT = 20
 
@@ -26,6 +27,8 @@ def training_format(source: SourceConfig, base: Path, room: Path) -> str | None:
     """
     if source.format is not None:
         return source.format if source.format in SHAPES else None
+    if datasets(base / Path(source.path).expanduser(), asked=False):
+        return "mimic-it"
     rows = opened(source, base, room)
     said = {formatting(path) for path in rows.paths}
     if len(said) == 1 and (name := said.pop()) is not None:

@@ -14,6 +14,7 @@ from mirage.errors import MediaError, RecordError, SourceError
 from mirage.formats.shape import Fault, Reading, among
 from mirage.media import sniff
 from mirage.record import Failed, Image
+from mirage.sources.mimicit_files import datasets
 from mirage.store import FLAWS, NOTES, Finding, ImageStore, StoreWriter, open_store, unpacked
 
 STORE = "image-store"
@@ -104,6 +105,8 @@ def examine(store: ImageStore, found: Verification, report: Report) -> int:
 
 def recognised(path: Path) -> bool:
     """Whether a dataset can only be an image store: keys and texts, the first one an image."""
+    if datasets(path, asked=False):
+        return False  # the store stands beside its instructions
     try:
         with open_store(path) as store:
             if store.further:

@@ -4,8 +4,8 @@
     files.py     a source made of files, and the protocol of a format
     blocks.py    spans grouped into blocks; several sources as one
     identity.py  `source.id`, and the index that finds repeated ids
-    mimicit.py, mimicit_index.py, json_object.py
-                          the files of a MIMIC-IT dataset
+    mimicit.py            the rows of MIMIC-IT: mimicit_files.py says which files, mimicit_index.py
+                          which ids, and json_object.py reads them entry by entry
     streams.py, bytewise.py, digests.py, arrow.py     what formats share
     lines.py, json_array.py, delimited.py, tables.py, images.py, webdataset.py
                                                       one file per family of formats

@@ -11,110 +11,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import orjson
-from xxhash import xxh3_128, xxh3_128_digest, xxh3_128_hexdigest
+from xxhash import xxh3_128_digest, xxh3_128_hexdigest
 
 from mirage.config.models import SourceConfig
-from mirage.errors import MediaError, SourceError
+from mirage.errors import SourceError
 from mirage.formats.mimicit import EntryRow
 from mirage.formats.shape import Fault
-from mirage.record import Image, Span
+from mirage.record import Span
 from mirage.sources.blocks import Bounds
 from mirage.sources.bytewise import Split
 from mirage.sources.files import FileSource, Format, Piece, Row
 from mirage.sources.json_object import Entries, key_of
-from mirage.sources.mimicit_index import Index
+from mirage.sources.mimicit_files import KNOWN, Dataset, datasets
 from mirage.sources.streams import ByteStream
-from mirage.store import ImageStore, open_store
 
-INSTRUCTIONS, TRAIN = "_instructions.json", "_train.json"
-KNOWN = frozenset({b'"instruction"', b'"answer"', b'"image_ids"', b'"rel_ins_ids"'})
 MOST = 1_000
 """No conversation has more turns than this."""
 NUMBERED = re.compile(r"(.+)_(0|[1-9][0-9]*)", re.DOTALL)
-
-
-def datasets(path: Path, *, asked: bool) -> list[Path]:
-    """The instructions at a path: in a folder, all files of that name; `asked` takes a file of any
-    name, if it is a JSON object.
-    """
-    if path.is_dir():
-        return sorted(path.glob(f"*{INSTRUCTIONS}"))
-    if path.name.endswith(INSTRUCTIONS):
-        return [path]
-    return [path] if asked and path.suffix == ".json" and is_object(path) else []
-
-
-def is_object(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(1 << 10).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{"
-
-
-@dataclass
-class Dataset:
-    """One dataset's files; `images` is its store where it does not stand beside them."""
-
-    path: Path
-    images: Path | None = None
-
-    @property
-    def name(self) -> str:
-        return self.path.name.removesuffix(INSTRUCTIONS).removesuffix(".json")
-
-    @property
-    def train(self) -> Path | None:
-        """The training file, where there is one."""
-        found = self.path.with_name(self.name + TRAIN)
-        return found if found.is_file() else None
-
-    @cached_property
-    def store(self) -> ImageStore | None:
-        """The image store: `NAME.parquet`, a folder `NAME` of parts, or `NAME.json`."""
-        beside = [self.path.with_name(self.name + suffix) for suffix in (".parquet", "", ".json")]
-        for found in [self.images] if self.images else beside:
-            if found != self.path and (self.images or found.is_file() or any(found.glob("*.par*"))):
-                return open_store(found)
-        return None
-
-    @cached_property
-    def entries(self) -> Entries:
-        return Entries(self.path, KNOWN)
-
-    @cached_property
-    def trained(self) -> Entries | None:
-        return None if self.train is None else Entries(self.train)
-
-    @cached_property
-    def index(self) -> Index:
-        return Index(self.entries, self.trained)
-
-    @cached_property
-    def mark(self) -> bytes:
-        """A digest of the training file, which decides what the rows are."""
-        hashed = xxh3_128()
-        if self.trained is not None:
-            with self.trained.streams.at(self.trained.path) as stream:
-                for data in stream.chunks():
-                    hashed.update(data)
-        return hashed.digest() if self.train else b""
-
-    def image(self, key: str) -> Image:
-        """The image of a key, read when it is wanted; whether it is there, `holds` says."""
-        if self.store is not None:
-            return self.store.image(key)
-
-        def missing() -> bytes:
-            raise MediaError("missing", f"{key}: there is no image store beside {self.path}")
-
-        return Image(key, path=str(self.path), member=missing)
-
-    def holds(self, key: str) -> bool:
-        return self.store is not None and key in self.store
 
 
 class Instructions(Entries):
@@ -292,29 +209,12 @@ def is_texts(found: Any) -> bool:
     return isinstance(found, list) and all(isinstance(each, str) for each in found)
 
 
-def open_files(
-    config: SourceConfig, base: Path, number: int, bounds: Bounds, *, whole: bool = False
-) -> FileSource | None:
-    """A source of MIMIC-IT's own files; None where the path means none, but rows in other files."""
-    path = base / Path(config.path).expanduser()
-    found = datasets(path, asked=True)
-    if not found:
-        return None
-    images = None if config.images is None else base / Path(config.images).expanduser()
-    files = MimicItFiles([Dataset(each, images) for each in found], whole=whole)
-    source = FileSource(number, found[0].parent, list(files.formats), files)
-    source.limit, source.bounds = config.limit, bounds
-    for each in source.paths:
-        files.check(each)
-    return source
-
-
 class MimicItFiles:
-    """All files of some datasets, each in its own format."""
+    """All files of some datasets, each in its own format; `instructions` are those datasets."""
 
     def __init__(self, found: list[Dataset], *, whole: bool = False) -> None:
         self.formats: dict[Path, Format] = {}
-        self.datasets = found
+        self.instructions = {dataset.path: dataset for dataset in found}
         for dataset in found:
             self.formats[dataset.path] = Instructions(dataset, whole=whole)
             if dataset.train is not None:
@@ -334,3 +234,39 @@ class MimicItFiles:
 
     def weight(self, path: Path, span: Span) -> int:
         return self.formats[path].weight(path, span)
+
+
+class MimicItSource(FileSource):
+    """A source of MIMIC-IT's own files."""
+
+    format: MimicItFiles
+
+
+def open_files(
+    config: SourceConfig, base: Path, number: int, bounds: Bounds, *, whole: bool = False
+) -> MimicItSource | None:
+    """The rows of the datasets at a path; None where it holds none, but rows in other files.
+
+    Raises ValueError where a file cannot be read as a whole.
+    """
+    path = base / Path(config.path).expanduser()
+    try:
+        found = datasets(path, asked=True)
+        if not found:
+            return None
+        images = None if config.images is None else base / Path(config.images).expanduser()
+        files = MimicItFiles([Dataset(each, images) for each in found], whole=whole)
+        for each in files.formats:
+            files.check(each)
+        for dataset in files.instructions.values():
+            _ = dataset.store
+    except OSError as exc:
+        raise ValueError(str(exc)) from exc
+    return MimicItSource(
+        number,
+        path if path.is_dir() else path.parent,
+        [*files.formats],
+        files,
+        limit=config.limit,
+        bounds=bounds,
+    )
