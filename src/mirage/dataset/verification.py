@@ -9,19 +9,23 @@ from __future__ import annotations
 import io
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any
 
 from mirage import atomic
 from mirage.config.models import SourceConfig
+from mirage.dataset.containers import container
 from mirage.dataset.opening import opened, training_format
-from mirage.errors import MediaError, boundary
+from mirage.errors import MediaError, SourceError, boundary
 from mirage.formats import shape
 from mirage.formats.dataset_info import described
 from mirage.formats.shape import Fault, Locate, Reading, Shape, among
 from mirage.media import guard, recognise, sniff
 from mirage.record import Image, Record
+from mirage.sources.files import FileSource
+from mirage.sources.shaped import identified
+from mirage.sources.wrapping import wrapping
 
 SUFFIXES = {
     ".jpg": "image/jpeg",
@@ -76,17 +80,34 @@ def verify(source: SourceConfig, *, base: Path, report: Report) -> Verification:
         name = training_format(source, base, room)
         form = shape(name) if name else None
         plain = source.model_copy(update={"format": None if name else source.format})
-        rows = opened(plain, base, room)
+        rows = opened(plain, base, room, bare=False)
         found = Verification(name or "rows")
+        rules = container(rows, room)
         given = source.image_base_path
         folder = rows.root if given is None else base / Path(given).expanduser()
         locate = among(folder, given=given is not None)
         for span in rows.rest(()):
             here = form and described(form, rows.root / span.file)
-            for record in rows.read(span):
+            for number, record in enumerate(rows.read(span), span.row):
                 found.rows += 1
-                look(record, here, locate, found, report)
+                if rules is not None and record.fault is None:
+                    for fault in rules.row(record):
+                        found.tell(record.place, fault, report)
+                look(freed(record, number, rows), here, locate, found, report)
+        for place, fault in rules.whole() if rules is not None else ():
+            found.tell(place, fault, report)
     return found
+
+
+def freed(record: Record, number: int, rows: FileSource) -> Record:
+    """A record without what its container wraps around it."""
+    take_off = wrapping(rows.format, checked=False)
+    if take_off is None or record.fault is not None:
+        return record
+    try:
+        return record.with_values(take_off(record.values, number))
+    except SourceError as exc:
+        return replace(record, fault=exc)
 
 
 def look(
@@ -100,7 +121,7 @@ def look(
     if form is None:
         images = list(images_in(recognise(dict(record.values))))
     else:
-        images = [image for _, image in form.read(record.values, reading).images]
+        images = [image for _, image in form.read(identified(record.values), reading).images]
     for image in images:
         found.images += 1
         try:
