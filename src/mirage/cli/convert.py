@@ -37,11 +37,13 @@ def pairs(context: click.Context, option: click.Parameter, given: tuple[str, ...
     epilog=options.example(
         "mirage convert llava.json --to trl out/train.parquet",
         "mirage convert train.parquet --to sharegpt out/train.json --copy-images",
+        "mirage convert train.json --to webdataset out/shards/",
     )
 )
 @dataset
 @click.argument("target", metavar="OUT")
 @click.option("--to", metavar="FORMAT", help="The format of OUT.  [by its suffix]")
+@click.option("--container", metavar="KIND", help="The kind of file of OUT.  [by its suffix]")
 @click.option("--from", "format", metavar="FORMAT", help="The format of DATASET.  [by its rows]")
 @image_base_path
 @click.option(

@@ -3,6 +3,7 @@
     opening.py        which format a dataset is in, and its rows
     conversion.py     from one format to another
     verification.py   every row held against the rules, every image decoded
+    containers.py     the rules of what rows are kept in; metadata.py looks into tables for it
     stores.py         an image store: written as another kind, verified
     mimicit.py        MIMIC-IT, whose rules go over several files
     convertit/        the images of known datasets, as they are distributed, into a store
@@ -33,6 +34,7 @@ def convert(
     target: str | Path,
     *,
     to: str | None = None,
+    container: str | None = None,
     format: str | None = None,
     image_base_path: str | Path | None = None,
     copy_images: bool = False,
@@ -43,7 +45,7 @@ def convert(
     meta: Mapping[str, str] | None = None,
     progress: Callable[[int], None] = lambda rows: None,
 ) -> Conversion:
-    """Write the dataset at `path` to `target`, in the format `to`.
+    """Write the dataset at `path` to `target`, in the format `to`, kept in `container`.
 
     Formats are those of `source.format` and `sink.format`; where `format` or `to` is not given it
     is told by the rows, or by the suffix of the target. See `conversion.convert`. With a format
@@ -67,7 +69,8 @@ def convert(
             raise ConfigError([Mistake("", what)])
         return meant(lambda: stores.convert(Path(path), Path(target), progress))
 
-    given = {"path": str(target), "format": to, "copy_images": copy_images, "meta": meta or {}}
+    given: dict[str, Any] = {"path": str(target), "format": to, "container": container}
+    given |= {"copy_images": copy_images, "meta": meta or {}}
     return meant(
         lambda: conversion.convert(
             source(path, format, image_base_path, images_store),

@@ -69,6 +69,8 @@ def convert(
     target = (base / sink.path).resolve()
     with atomic.workspace(target.parent) as room:
         name = training_format(source, base, room)
+        if name is None and sink.format in SHAPES:  # its kind of file says nothing of its rows
+            name = training_format(source.model_copy(update={"format": None}), base, room)
         if name is None and sink.format in SHAPES:
             raise ValueError(f"the rows of {source.path} are of no training format that is known")
         into = _sink(sink, base, samples=name is not None, strict=strict)
