@@ -26,6 +26,7 @@ from mirage.cli import (
     demo,
     formats,
     inspect,
+    mix,
     preview,
     run,
     server,
@@ -137,7 +138,7 @@ def app() -> None:
 
 for each in (
     *(run.run, check.check, preview.preview, status.status, run.retry, check.init, check.schema),
-    *(convert.convert, convert.verify, inspect.inspect, formats.formats),
+    *(convert.convert, convert.verify, inspect.inspect, mix.mix, formats.formats),
     *(demo.demo, server.mock_server, completion.completion),
 ):
     app.add_command(each)

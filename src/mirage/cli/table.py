@@ -17,7 +17,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Cell]], *, words: int = 1
     """Lines under a dim head. The first `words` columns, and one called "spread", are set flush
     left; the former give way where the terminal is too narrow.
     """
-    lines = [[short(cell, 100) for cell in row] for row in (head, *rows)]
+    lines = [[cut(cell, 100) for cell in row] for row in (head, *rows)]
     widths = [max(len(line[at]) for line in lines) for at in range(len(head))]
     over = sum(widths) + len(GAP) * len(widths) - width()
     while over > 0 and max(widths[:words]) > LEAST:
@@ -28,7 +28,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Cell]], *, words: int = 1
     made = [
         GAP
         + GAP.join(
-            f"{short(cell, widths[at]):{'<' if at in left else '>'}{widths[at]}}"
+            f"{cut(cell, widths[at]):{'<' if at in left else '>'}{widths[at]}}"
             for at, cell in enumerate(line)
         )
         for line in lines
@@ -36,3 +36,9 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Cell]], *, words: int = 1
     return "\n".join(
         [click.style(made[0].rstrip(), dim=True), *(line.rstrip() for line in made[1:])]
     )
+
+
+def cut(cell: str, most: int) -> str:
+    """A cell on one line; blanks before its first word are kept, as an indentation."""
+    indent = len(cell) - len(cell.lstrip(" "))
+    return " " * indent + short(cell, most - indent)
