@@ -7,8 +7,8 @@ The user says instruction and input, a newline between them. With a rejected ans
 `rejected` stand in place of `output`. Other columns are read where `dataset_info.json` names them.
 
 Shape and rules: data/README.md of https://github.com/hiyouga/LLaMA-Factory; in its
-src/llamafactory/data `AlpacaDatasetConverter` of converter.py, and for the tags `_validate_messages`
-of mm_plugin.py.
+src/llamafactory/data `AlpacaDatasetConverter` of converter.py, and for the tags
+`_validate_messages` of mm_plugin.py.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     {"train": {"file_name": "train.json", "formatting": "sharegpt",
                "columns": {"messages": "conversations", "images": "images"}}}
 
-An entry names the columns of a row and the tags of its messages. The loader's rule (`DatasetAttr` in
-src/llamafactory/data/parser.py of https://github.com/hiyouga/LLaMA-Factory): an entry without
+An entry names the columns of a row and the tags of its messages. The loader's rule (`DatasetAttr`
+in src/llamafactory/data/parser.py of https://github.com/hiyouga/LLaMA-Factory): an entry without
 `columns` means the usual ones, and with them exactly those; the same goes for `tags`.
 """
 

@@ -5,9 +5,9 @@
         {"from": "gpt", "value": "The colour."}]}
 
 Shape and rules: qwen-vl-finetune/README.md of https://github.com/QwenLM/Qwen3-VL, and there
-`_build_messages` in qwenvl/data/data_processor.py. The page shows several images under `images`; the
-code looks at `image` alone, so that this is what is written. Whoever is not `human` counts as the
-model, and `<video>` in a question is a tag.
+`_build_messages` in qwenvl/data/data_processor.py. The page shows several images under `images`;
+the code looks at `image` alone, so that this is what is written. Whoever is not `human` counts as
+the model, and `<video>` in a question is a tag.
 """
 
 from __future__ import annotations
