@@ -80,7 +80,7 @@ class Shaped:
         for values, digest, fault in self.rows.read(path, span):
             if fault is None:
                 reading = Reading(self.locate)
-                sample = shape.read(values, reading)
+                sample = shape.read(identified(values), reading)
                 if reading.broken:
                     fault = broken(reading, shape.name)
                 else:
