@@ -32,6 +32,7 @@ SAID = TEXTS.filter(lambda text: text != "")
 KEYS = st.text("abcdefgh_", min_size=4, max_size=8).map("x_".__add__)
 VALUES = st.one_of(st.integers(-(2**53), 2**53), st.booleans(), WORDS, st.lists(WORDS, max_size=2))
 NUMBERS = st.integers(0, 4000).map(float)
+IDS = st.text("abc019_-", min_size=1, max_size=8)
 BOXES = st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS)
 
 
@@ -62,7 +63,7 @@ def samples(draw: st.DrawFn, holds: Holds) -> Instruction:
     return Instruction(
         tuple(turns),
         tuple(Shown(f"IMG_{at}", picture) for at, picture in enumerate(pictures)),
-        id=draw(st.just("") | st.text("abc019_-", min_size=1, max_size=8)),
+        id=draw(IDS if "id" in holds.needs else st.just("") | IDS),
         system=draw(TEXTS),
         rejected=draw(SAID if "rejected" in holds.needs else st.none() | SAID),
         related=tuple(draw(st.lists(st.sampled_from(["i1", "i2"]), max_size=2, unique=True))),

@@ -22,7 +22,8 @@ from pydantic import (
 from mirage.config.fetch import FetchConfig
 
 TrainingFormat = Literal[
-    "messages", "sharegpt", "alpaca", "ms-swift", "llava", "qwen-vl", "mimic-it"
+    Literal["messages", "trl", "trl-preference", "axolotl", "openai", "a-okvqa"],
+    Literal["sharegpt", "alpaca", "ms-swift", "llava", "qwen-vl", "mimic-it"],
 ]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 

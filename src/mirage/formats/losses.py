@@ -35,6 +35,8 @@ class Losses:
 def losses(source: str, target: str) -> Losses:
     """What may be lost from one format to another, each by its name. Raises KeyError."""
     mine, theirs = shape(source), shape(target)
+    if theirs.holds.needs - mine.holds.fields:
+        return Losses((), ("all",))
     gone = [FIELDS[name] for name in FIELDS if has(mine, name) and not has(theirs, name)]
     if theirs.holds.front and not mine.holds.front and has(mine, "images"):
         gone.append("image positions")
@@ -47,8 +49,6 @@ def has(form: Shape, name: str) -> bool:
 
 def limits(mine: Holds, theirs: Holds) -> list[str]:
     """Which samples of a format another one cannot hold at all."""
-    if theirs.needs - mine.fields:
-        return ["all"]
     found = [f"without {FIELDS.get(name, name)}" for name in sorted(theirs.needs - mine.needs)]
     if theirs.turns and (not mine.turns or mine.turns > theirs.turns):
         found.append(f"more than {theirs.turns} turns")

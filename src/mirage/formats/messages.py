@@ -28,6 +28,7 @@ from mirage.formats.instruction import (
 )
 from mirage.formats.shape import ALL, Holds, Reading, alternating, extras, word
 
+CALLS = ("tool_calls", "tool_call_id", "function_call")
 ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant"}
 KEYS = (
     *("id", "messages", "images", "image_ids", "system", "rejected", "related", "choices"),
@@ -97,6 +98,16 @@ class Messages:
         }
 
 
+def is_text(row: Mapping[str, Any]) -> bool:
+    """Whether a row has messages, and nothing but text in them."""
+    found = row.get("messages")
+    if row.get("images") or not isinstance(found, list):
+        return False
+    contents = [each.get("content") for each in found if isinstance(each, Mapping)]
+    parts = [part for each in contents if isinstance(each, list) for part in each]
+    return all(isinstance(part, Mapping) and part.get("type") == "text" for part in parts)
+
+
 def further(row: Mapping[str, Any]) -> dict[str, Any]:
     """What else is known of a sample: below `meta`, and in columns of other names."""
     meta = row.get("meta")
@@ -148,7 +159,11 @@ def conversation(
             reading.fault("messages", f"message {number} is {word(message)}, not an object")
             continue
         role, parts = message.get("role"), list(parts_of(message, number, reading))
+        if calls := [key for key in CALLS if message.get(key) is not None]:
+            reading.fault("tools", f"message {number} has {', '.join(calls)}")
         if role == "system" and number == 0:
+            if IMAGE in parts:
+                reading.fault("system-image", "the system message has an image")
             system = "".join(part for part in parts if isinstance(part, str))
         elif isinstance(role, str) and role in roles:
             turns.append(turn(roles[role], *parts))
