@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from mirage import dataset
 from mirage.dataset.verification import Violation
@@ -187,3 +188,17 @@ def test_a_description_is_no_data(here: Path) -> None:
     put(here / "train.json", [PLAIN])
     put(here / "dataset_info.json", {"train": {"file_name": "train.json"}})
     assert dataset.verify(".", format="json").rows == 1
+
+
+def test_verify_finds_what_rows_break_together(here: Path) -> None:
+    """In every file anew."""
+    Image.new("RGB", (3, 2)).save(here / "a.png")
+    said = [{"role": "user", "content": "<image>Which?"}, PAIR[0]]
+    rows = [PLAIN] * 1000 + [{"messages": said, "images": ["a.png"]}]
+    put(here / "train-1.json", rows[:600])
+    put(here / "train-2.json", rows[600:])
+    put(here / "whole.json", rows)
+    found: list[Violation] = []
+    assert dataset.verify("train-*.json", format="sharegpt").sound
+    dataset.verify("whole.json", format="sharegpt", report=found.append)
+    assert [(each.place, each.rule) for each in found] == [("0/whole.json#1000", "late-images")]

@@ -20,7 +20,8 @@ from mirage.dataset.opening import opened, training_format
 from mirage.errors import MediaError, SourceError, boundary
 from mirage.formats import shape
 from mirage.formats.dataset_info import described
-from mirage.formats.shape import Fault, Locate, Reading, Shape, among
+from mirage.formats.instruction import Instruction
+from mirage.formats.shape import Fault, Joint, Locate, Reading, Shape, Together, among
 from mirage.media import guard, recognise, sniff
 from mirage.record import Image, Record
 from mirage.sources.files import FileSource
@@ -86,14 +87,17 @@ def verify(source: SourceConfig, *, base: Path, report: Report) -> Verification:
         given = source.image_base_path
         folder = rows.root if given is None else base / Path(given).expanduser()
         locate = among(folder, given=given is not None)
+        together: Together = alone
         for span in rows.rest(()):
             here = form and described(form, rows.root / span.file)
+            if span.row == 0:
+                together = here.together() if isinstance(here, Joint) else alone
             for number, record in enumerate(rows.read(span), span.row):
                 found.rows += 1
                 if rules is not None and record.fault is None:
                     for fault in rules.row(record):
                         found.tell(record.place, fault, report)
-                look(freed(record, number, rows), here, locate, found, report)
+                look(freed(record, number, rows), here, locate, found, report, together=together)
         for place, fault in rules.whole() if rules is not None else ():
             found.tell(place, fault, report)
     return found
@@ -110,8 +114,19 @@ def freed(record: Record, number: int, rows: FileSource) -> Record:
         return replace(record, fault=exc)
 
 
+def alone(sample: Instruction) -> Iterator[Fault]:
+    """The rules that rows break together, where a format has none."""
+    yield from ()
+
+
 def look(
-    record: Record, form: Shape | None, locate: Locate, found: Verification, report: Report
+    record: Record,
+    form: Shape | None,
+    locate: Locate,
+    found: Verification,
+    report: Report,
+    *,
+    together: Together = alone,
 ) -> None:
     """One row: what its reader says, and what becomes of its images."""
     if record.fault is not None:
@@ -121,7 +136,9 @@ def look(
     if form is None:
         images = list(images_in(recognise(dict(record.values))))
     else:
-        images = [image for _, image in form.read(identified(record.values), reading).images]
+        sample = form.read(identified(record.values), reading)
+        reading.faults += together(sample)
+        images = [image for _, image in sample.images]
     for image in images:
         found.images += 1
         try:

@@ -20,8 +20,8 @@ from typing import Any, ClassVar, Self
 from mirage.formats.dataset_info import Layout
 from mirage.formats.instruction import Instruction, Role, turn
 from mirage.formats.messages import beside, identity
-from mirage.formats.shape import CONVERSATION, Holds, Reading, alternating, extras
-from mirage.formats.sharegpt import MEDIA, RESERVED, rejected_of
+from mirage.formats.shape import CONVERSATION, Holds, Reading, Together, alternating, extras
+from mirage.formats.sharegpt import MEDIA, RESERVED, LateImages, rejected_of
 from mirage.formats.tags import no_tag, only_images, parts_of, tagged, untagged
 
 COLUMNS = {
@@ -51,6 +51,9 @@ class Alpaca:
 
     def claims(self, row: Mapping[str, Any]) -> bool:
         return "instruction" in row and bool(row.keys() & {"output", "chosen"})
+
+    def together(self) -> Together:
+        return LateImages()
 
     def read(self, row: Mapping[str, Any], reading: Reading) -> Instruction:
         layout = self.layout or USUAL

@@ -7,10 +7,10 @@ The rules stand where rows are read, so that reading, converting and verifying c
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from mirage.errors import MediaError, SinkError
 from mirage.formats.instruction import Instruction, Shown, in_front, turn
@@ -177,6 +177,19 @@ class Shape(Protocol):
         """The row of a sample, `Image`s where images stand. Raises SinkError("format") for one
         that the format would misread.
         """
+        ...
+
+
+Together = Callable[[Instruction], Iterator[Fault]]
+"""What the next sample of a file breaks by what came before it."""
+
+
+@runtime_checkable
+class Joint(Shape, Protocol):
+    """A format with rules that no row can break alone."""
+
+    def together(self) -> Together:
+        """For the samples of one file, in order."""
         ...
 
 

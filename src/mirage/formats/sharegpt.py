@@ -14,7 +14,7 @@ mm_plugin.py, which counts the tags of all messages, whatever they are meant for
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -22,7 +22,16 @@ from mirage.errors import SinkError
 from mirage.formats.dataset_info import TAGS, Layout
 from mirage.formats.instruction import Instruction, Turn, turn
 from mirage.formats.messages import beside, identity
-from mirage.formats.shape import CONVERSATION, Holds, Reading, alternating, extras, word
+from mirage.formats.shape import (
+    CONVERSATION,
+    Fault,
+    Holds,
+    Reading,
+    Together,
+    alternating,
+    extras,
+    word,
+)
 from mirage.formats.tags import TAG, no_tag, only_images, parts_of, tagged, untagged
 
 RESERVED = (TAG, "<video>", "<audio>")
@@ -37,6 +46,7 @@ OPENAI = Layout(
 )
 CLASSIC = Layout({**OPENAI.columns, "messages": "conversations"}, TAGS)
 KEYS = ("id", "conversations", *OPENAI.columns.values())
+BATCH = 1000
 ALONE = ("image_ids", "related", "choices", "correct", "answers", "rationales", "group")
 """Columns of the neutral row that no other has."""
 TOOLS = ("observation", "function_call", "tool")
@@ -64,6 +74,9 @@ class Sharegpt:
         paired = ("chosen" in row) == ("rejected" in row)
         foreign = row.keys() & {*ALONE, "objects", "rejected_response"}
         return paired and not foreign and has_texts(row, "messages", "content")
+
+    def together(self) -> Together:
+        return LateImages()
 
     def read(self, row: Mapping[str, Any], reading: Reading) -> Instruction:
         layout = self.layout or (OPENAI if "messages" in row else CLASSIC)
@@ -95,6 +108,22 @@ class Sharegpt:
         images = [image for _, image in sample.images]
         row = {"id": sample.id, "messages": said, **pair, "images": images}
         return {**row, **beside(sample.meta, KEYS)}
+
+
+@dataclass(slots=True)
+class LateImages:
+    """LLaMA-Factory hands its rows to `datasets`, which makes a column of nulls where the first
+    thousand of them have no image: then one that comes later does not fit, and nothing is loaded.
+    """
+
+    rows: int = 0
+    seen: bool = False
+
+    def __call__(self, sample: Instruction) -> Iterator[Fault]:
+        if sample.images and not self.seen and self.rows >= BATCH:
+            yield Fault("late-images", f"no image in the first {BATCH} rows, and here is one")
+        self.seen = self.seen or bool(sample.images)
+        self.rows += 1
 
 
 def message(role: str, text: str) -> dict[str, str]:

@@ -16,13 +16,23 @@ in swift/template/base.py `_add_default_tags`, which puts a missing tag before a
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from mirage.errors import SinkError
 from mirage.formats.instruction import Instruction, Objects, Role, Turn, turn
 from mirage.formats.messages import beside, grounded, identity, objects
-from mirage.formats.shape import CONVERSATION, Holds, Reading, alternating, extras, word
+from mirage.formats.shape import (
+    CONVERSATION,
+    Fault,
+    Holds,
+    Reading,
+    Together,
+    alternating,
+    extras,
+    word,
+)
 from mirage.formats.sharegpt import ALONE, has_texts, message
 from mirage.formats.tags import no_tag, only_images, parts_of, tagged, untagged
 
@@ -55,6 +65,9 @@ class Swift:
     def claims(self, row: Mapping[str, Any]) -> bool:
         foreign = row.keys() & {*ALONE, "chosen", "rejected"}
         return not foreign and has_texts(row, "messages", "content")
+
+    def together(self) -> Together:
+        return Mixed()
 
     def read(self, row: Mapping[str, Any], reading: Reading) -> Instruction:
         system, turns = conversation(row.get("messages"), reading)
@@ -98,6 +111,21 @@ class Swift:
         images = [image for _, image in sample.images]
         row = {"id": sample.id, "messages": said, "images": images}
         return {**row, **further, **beside(sample.meta, KEYS)}
+
+
+@dataclass(slots=True)
+class Mixed:
+    """Where some rows have a rejected answer, the others have null for it once they are a table,
+    and the loader drops those.
+    """
+
+    kinds: set[bool] = field(default_factory=set)
+
+    def __call__(self, sample: Instruction) -> Iterator[Fault]:
+        kind = sample.rejected is not None
+        if self.kinds == {not kind}:
+            yield Fault("rejected", "some rows have a rejected answer: those without are dropped")
+        self.kinds.add(kind)
 
 
 def conversation(found: Any, reading: Reading) -> tuple[str, tuple[Turn, ...]]:
