@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -31,13 +32,18 @@ class Form(Protocol):
 
     def finish(self) -> Path: ...
 
+    def discard(self) -> None:
+        """Let go of what is open; `finish` has done so already."""
+        ...
+
 
 class StoreWriter:
     """Images in, by key, in the order of arrival.
 
     The target's suffix says what is written: `.json` is one JSON object, `.parquet` a file, or a
     folder of that name with parts where one part is not enough; without a suffix it is a folder of
-    parts. Keys are remembered in a database on disk.
+    parts. Keys are remembered in a database on disk. Raises ValueError for another suffix, RunError
+    where something else stands at the target.
     """
 
     def __init__(self, target: str | Path, *, part: int = MAX_PART, group: int = GROUP) -> None:
@@ -51,11 +57,12 @@ class StoreWriter:
             "CREATE TABLE seen (key TEXT PRIMARY KEY, digest BLOB, place TEXT) WITHOUT ROWID"
         )
         self._seen.execute("BEGIN")
-        self._form: Form = (
-            JsonForm(room)
-            if self.target.suffix.lower() == ".json"
-            else ParquetForm(room, part, group, folder=not self.target.suffix)
-        )
+        self._form: Form
+        if self.target.suffix.lower() == ".json":
+            self._form = JsonForm(room)
+        else:
+            self._form = ParquetForm(room, part, group, folder=not self.target.suffix)
+        self._stack.callback(self._form.discard)
         self.count = 0
 
     def add(self, key: str, data: bytes, place: str = "", *, again: bool = False) -> bool:
@@ -121,9 +128,15 @@ class JsonForm:
             self._file.write(b"{}" if self._before == b"{" else b"}")
         return self._path
 
+    def discard(self) -> None:
+        self._file.close()
+
 
 class ParquetForm:
-    """Small row groups in parts of limited size, with what pandas and dask want to know."""
+    """Small row groups in parts of limited size, with what pandas and dask want to know.
+
+    A thread packs and writes one row group while the next is collected.
+    """
 
     def __init__(self, room: Path, part: int, group: int, *, folder: bool) -> None:
         self._room = room / "parts"
@@ -134,6 +147,8 @@ class ParquetForm:
         self._held = 0
         self._written = 0
         self._writer: Any = None
+        self._pool = ThreadPoolExecutor(1)
+        self._pending: Future[None] | None = None
         self._paths: list[Path] = []
 
     def add(self, key: str, text: bytes) -> None:
@@ -152,30 +167,37 @@ class ParquetForm:
         if self._keys or not self._paths:
             self._flush()
         self._end()
+        self._pool.shutdown()
         return self._paths[0] if len(self._paths) == 1 and not self._folder else self._room
 
     def _end(self) -> None:
         """End the part."""
         if self._keys:
             self._flush()
+        self._wait()
         if self._writer is not None:
             self._writer.close()
             self._writer = None
         self._written = 0
 
-    def _flush(self) -> None:
-        import pyarrow as pa
+    def discard(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+        if self._writer is not None:
+            self._writer.close()
 
+    def _flush(self) -> None:
+        """Write what was collected as a row group."""
         if self._writer is None:
             self._writer = self._opened()
-        texts = pa.array(self._texts, pa.binary()).view(pa.string())
-        keys = pa.array(self._keys, pa.string())
-        table = pa.Table.from_arrays([texts, keys], schema=self._writer.schema)
-        self._writer.write_table(table, row_group_size=max(1, len(self._keys)))
+        self._wait()
+        self._pending = self._pool.submit(write, self._writer, self._keys, self._texts)
         self._written += self._held
-        self._held = 0
-        self._keys.clear()
-        self._texts.clear()
+        self._keys, self._texts, self._held = [], [], 0
+
+    def _wait(self) -> None:
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
 
     def _opened(self) -> Any:
         import pyarrow.parquet as pq
@@ -196,12 +218,23 @@ class ParquetForm:
         )
 
 
+def write(writer: Any, keys: list[str], texts: list[bytes]) -> None:
+    import pyarrow as pa
+
+    columns = [pa.array(texts, pa.binary()).view(pa.string()), pa.array(keys, pa.string())]
+    table = pa.Table.from_arrays(columns, schema=writer.schema)
+    writer.write_table(table, row_group_size=max(1, len(keys)))
+
+
 def check(target: Path) -> None:
     """Raise RunError where something else than a store stands at the target."""
+    suffix = target.suffix.lower()
+    if suffix not in (".json", ".parquet", ""):
+        raise ValueError(f"{target} is no name for an image store: end it in .json or .parquet")
     if target.is_dir() and any(each.suffix != ".parquet" for each in target.iterdir()):
         raise RunError(f"{target} is a folder with other files in it than Parquet")
-    if target.suffix.lower() == ".json" and target.is_dir():
-        raise RunError(f"{target} is a folder")
+    if target.is_dir() if suffix == ".json" else target.is_file() and not suffix:
+        raise RunError(f"{target} is something else already")
 
 
 def publish(made: Path, target: Path) -> None:
