@@ -10,6 +10,8 @@ import datasets
 import orjson
 import pytest
 import webdataset
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from mirage.config.models import SourceConfig
 from mirage.errors import RunError
@@ -77,6 +79,30 @@ def test_rows_come_back(tmp_path: Path) -> None:
     ]
     publish(sink(tmp_path, "out/", format="webdataset"), tmp_path, rows)
     assert back(tmp_path, "out") == rows
+
+
+NAMES = st.sampled_from(["image", "images", "left", "a_1", "text", "Ünder.score/x"])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=5,
+)
+PICTURES = st.sampled_from([PNG, JPEG, b"GIF89a1"])
+
+
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_any_row_comes_back_or_is_refused(tmp_path: Path, data: st.DataObject) -> None:
+    """Whatever its columns are called and hold, images and texts that look like their names."""
+    values = JSON | PICTURES | st.lists(PICTURES, min_size=1, max_size=3)
+    values |= st.sampled_from(["000000000000.png", "0.png", "png", []])
+    rows = data.draw(st.lists(st.dictionaries(NAMES, values), min_size=1, max_size=4))
+    (report,) = publish(sink(tmp_path, "out.tar"), tmp_path, rows)
+    refused = {index for index, _ in report.rejected}
+    assert back(tmp_path, "out.tar") == [row for at, row in enumerate(rows) if at not in refused]
+    assert {error.kind for _, error in report.rejected} <= {"column"}
 
 
 def test_nothing_in_an_archive_depends_on_time_or_owner(tmp_path: Path) -> None:

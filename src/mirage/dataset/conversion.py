@@ -20,7 +20,7 @@ from mirage.dataset.opening import opened, training_format
 from mirage.errors import RecordError
 from mirage.formats import SHAPES
 from mirage.record import Failed, Sink
-from mirage.sinks import open_sink
+from mirage.sinks import container_of, open_sink
 from mirage.sources import Readable, blocks
 from mirage.sources.blocks import Block
 
@@ -76,7 +76,7 @@ def convert(
         into = _sink(sink, base, samples=name is not None, strict=strict)
         into.check()
         rows = opened(source.model_copy(update={"format": name or source.format}), base, room)
-        told = Conversion(name or "rows", sink.format or into.suffix.lstrip("."))
+        told = Conversion(name or "rows", sink.format or container_of(sink))
         return write(rows, into, target, room, told, progress=progress)
 
 

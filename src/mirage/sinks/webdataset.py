@@ -50,7 +50,7 @@ class WebdatasetSink:
 
     @property
     def suffix(self) -> str:
-        return ".webdataset"
+        return ".tar"
 
     def check(self) -> None:
         if self.folder:
