@@ -111,7 +111,7 @@ class _Reader:
                 self.wrong((*at, key), f"unknown key{suggest(key, KEYS)}", key=True)
         paths = {key: self.path((*at, key), given[key]) for key in PATHS if key in given}
         if not given.get("mimicit_path", ""):
-            self.wrong((*at, "mimicit_path"), "is required", key=True)
+            self.wrong((*at, "mimicit_path"), "is required", where=self.document.key_position(at))
         group, name = str(at[0]), str(at[1])
         images = paths.get("images_path")
         if group == TEXT_ONLY and images is not None:
@@ -160,9 +160,12 @@ class _Reader:
             self.wrong(at, "must be a mapping of keys", key=True)
         return isinstance(given, Mapping)
 
-    def wrong(self, at: Keys, message: str, *, key: bool = False) -> None:
+    def wrong(
+        self, at: Keys, message: str, *, key: bool = False, where: tuple[int, int] | None = None
+    ) -> None:
+        """A mistake in a value, or in the key itself; or at another place that is told."""
         place = self.document.key_position(at) if key else self.document.position(at)
-        self.mistakes.append(Mistake(written(at), message, str(self.file), *place))
+        self.mistakes.append(Mistake(written(at), message, str(self.file), *(where or place)))
 
 
 def _with_images(declared: Declared, images: tuple[Path, ...]) -> Declared:

@@ -49,6 +49,10 @@ class Entries:
                 elif count:
                     self.torn = self.torn or f"at byte {at}"
                 at += len(raw)
+        if not self.torn and at == path.stat().st_size:  # the last entry runs into the end
+            self.torn = f"at byte {self.places.pop()}"
+            self.sizes.pop()
+            hashes.pop()
         self.hashes, self.order = ranked(hashes)
         self._handle: tuple[int, int] | None = None
 
