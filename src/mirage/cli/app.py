@@ -25,6 +25,7 @@ from mirage.cli import (
     convert,
     demo,
     formats,
+    import_config,
     inspect,
     mix,
     preview,
@@ -139,6 +140,7 @@ def app() -> None:
 for each in (
     *(run.run, check.check, preview.preview, status.status, run.retry, check.init, check.schema),
     *(convert.convert, convert.verify, inspect.inspect, mix.mix, formats.formats),
+    import_config.import_config,
     *(demo.demo, server.mock_server, completion.completion),
 ):
     app.add_command(each)
