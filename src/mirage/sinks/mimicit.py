@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -75,35 +75,43 @@ class MimicItSink:
         """Write a part. Rejected: what `ShapedSink` rejects; with `columns`, also rows whose id or
         image key stands for something else. Related ids that lead nowhere are lost.
         """
-        refused: list[tuple[int, SinkError]] = []
-        lost: Counter[str] = Counter()
-        written = read_rows = 0
+        done = Written()
         with atomic.replacing(part) as temporary, opened(temporary) as base:
             for table in TABLES:
                 base.execute(table)
             base.execute("BEGIN")
-            images = Images(base, self.name)
-            for number, row in enumerate(rows):
-                read_rows += 1
-                try:
-                    sample, missing = self.fitted(row)
-                    if columns is not None:
-                        at = columns.first[part] + number
-                        sample, missing = self.placed(sample, missing, at, columns)
-                    values = self.values(number, sample, images)
-                except SinkError as error:
-                    images.drop()
-                    refused.append((number, error))
-                    continue
-                images.keep(number)
-                base.execute("INSERT INTO samples VALUES (?, ?, ?, ?, ?, ?)", values)
-                lost.update(missing)
-                written += 1
-            base.execute("INSERT INTO about VALUES (?)", (read_rows,))
+            samples = self.samples(rows, part, columns, Images(base, self.name), done)
+            base.executemany("INSERT INTO samples VALUES (?, ?, ?, ?, ?, ?)", samples)
+            base.execute("INSERT INTO about VALUES (?)", (done.rows + len(done.refused),))
             base.execute("COMMIT")
         if columns is not None:
             columns.unfit.discard(part)
-        return PartReport(written, tuple(refused), lost)
+        return PartReport(done.rows, tuple(done.refused), done.lost)
+
+    def samples(
+        self,
+        rows: Iterable[Mapping[str, Any]],
+        part: Path,
+        claims: Claims | None,
+        images: Images,
+        done: Written,
+    ) -> Iterator[tuple[Any, ...]]:
+        """The rows of the part."""
+        for number, row in enumerate(rows):
+            try:
+                sample, missing = self.fitted(row)
+                if claims is not None:
+                    at = claims.first[part] + number
+                    sample, missing = self.placed(sample, missing, at, claims)
+                values = self.values(number, sample, images)
+            except SinkError as error:
+                images.drop()
+                done.refused.append((number, error))
+                continue
+            images.keep(number)
+            done.lost.update(missing)
+            done.rows += 1
+            yield values
 
     def fitted(self, row: Mapping[str, Any]) -> tuple[Instruction, tuple[str, ...]]:
         """The sample of a row as it can be held, and the names of what it loses."""
@@ -127,12 +135,11 @@ class MimicItSink:
         """A sample as a row of the part."""
         keys = [images.claim(id, image) for id, image in sample.images]
         body = self.shape.write(sample) | {"image_ids": [key for key, _ in keys]}
-        for name in ("images", "id", "rel_ins_ids"):
-            del body[name]
+        del body["images"]
+        text = dumped(body)
         related = dumped(list(sample.related)).decode() if sample.related else None
-        dumped(sample.id)
-        shown = dumped(keys).decode()
-        return number, sample.id, len(sample.turns) // 2, related, shown, dumped(body)
+        shown = dumped(keys).decode() if keys else "[]"
+        return number, sample.id, len(sample.turns) // 2, related, shown, text
 
     def columns(self, parts: Sequence[Path]) -> Claims:
         return Claims(parts, self.name, strict=self.strict)
@@ -167,15 +174,26 @@ class MimicItSink:
 
 def publish_part(part: Path, claims: Claims, data: Object, trained: Object) -> None:
     """The entries of a part's samples, and their keys in the training set."""
-    for row, id, related, body in samples_of(part):
+    for row, body in samples_of(part):
+        id = body.pop("id") or claims.name_of(claims.first[part] + row)
+        related: list[str] = body.pop("rel_ins_ids")
         earlier: list[dict[str, Any]] = body.pop("earlier", [])
-        ids = entry_ids(id or claims.name_of(claims.first[part] + row), 1 + len(earlier))
+        ids = entry_ids(id, 1 + len(earlier))
         for name, asked in zip(ids, earlier, strict=False):
             data.add(name, {**asked, "image_ids": body["image_ids"], "rel_ins_ids": [*related]})
             related.append(name)
         entry = {key: body.pop(key) for key in ("instruction", "answer", "image_ids")}
         data.add(ids[-1], {**entry, "rel_ins_ids": related, **body})
         trained.add(ids[-1], related)
+
+
+@dataclass
+class Written:
+    """What became of the rows of a part."""
+
+    rows: int = 0
+    refused: list[tuple[int, SinkError]] = field(default_factory=list)
+    lost: Counter[str] = field(default_factory=Counter)
 
 
 class Images:
@@ -186,6 +204,7 @@ class Images:
         self.name = name
         self.claimed: dict[tuple[str, bytes], tuple[str, bytes]] = {}
         self.digests: dict[str, bytes] = {}
+        self.kept: set[tuple[str, bytes]] = set()
 
     def claim(self, id: str, image: Image) -> tuple[str, str]:
         """The key of an image, and the digest of its bytes. Raises SinkError."""
@@ -207,6 +226,8 @@ class Images:
         return key, digest.hex()
 
     def known(self, key: str, digest: bytes) -> bool:
+        if (key, digest) in self.kept:
+            return True
         query = "SELECT 1 FROM images WHERE key = ? AND digest = ?"
         return self.base.execute(query, (key, digest)).fetchone() is not None
 
@@ -214,6 +235,9 @@ class Images:
         for (key, digest), (origin, data) in self.claimed.items():
             values = (key, digest, row, origin, data)
             self.base.execute("INSERT INTO images VALUES (?, ?, ?, ?, ?)", values)
+        if len(self.kept) > REMEMBERED:
+            self.kept.clear()
+        self.kept.update(self.claimed)
         self.claimed.clear()
 
     def drop(self) -> None:

@@ -109,14 +109,20 @@ class Claims:
             self.first[part] = row
             with opened(part) as base:
                 (rows,) = base.execute("SELECT rows FROM about").fetchone()
-                samples = base.execute("SELECT row, id, turns, related FROM samples")
-                for number, id, turns, related in samples:
-                    ids = entry_ids(id or self.name_of(row + number), turns)
-                    pairs: list[tuple[str, int]] = [(each, row + number) for each in ids]
-                    self._base.executemany("INSERT INTO ids VALUES (?, ?)", pairs)
-                    if related:
-                        pairs = [(each, row + number) for each in orjson.loads(related)]
-                        self._base.executemany("INSERT INTO related VALUES (?, ?)", pairs)
+                samples = base.execute("SELECT row + ?, id, turns FROM samples", (row,))
+                ids = (
+                    (each, at)
+                    for at, id, turns in samples
+                    for each in entry_ids(id or self.name_of(at), turns)
+                )
+                self._base.executemany("INSERT INTO ids VALUES (?, ?)", ids)
+                query = "SELECT row + ?, related FROM samples WHERE related IS NOT NULL"
+                related = (
+                    (each, at)
+                    for at, listed in base.execute(query, (row,))
+                    for each in orjson.loads(listed)
+                )
+                self._base.executemany("INSERT INTO related VALUES (?, ?)", related)
                 images = base.execute("SELECT key, digest, row + ?, origin FROM images", (row,))
                 self._base.executemany("INSERT INTO keys VALUES (?, ?, ?, ?)", images)
             row += rows
@@ -158,8 +164,8 @@ def images_of(part: Path) -> Iterator[tuple[str, bytes, str]]:
         yield from base.execute("SELECT key, data, origin FROM images ORDER BY rowid")
 
 
-def samples_of(part: Path) -> Iterator[tuple[int, str, list[str], dict[str, Any]]]:
-    """Every sample of a part: its row, its id, what it relates to, and the rest of its entry."""
+def samples_of(part: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Every sample of a part: its row, and all of its entry."""
     with opened(part) as base:
-        for row, id, related, body in base.execute("SELECT row, id, related, body FROM samples"):
-            yield row, id, orjson.loads(related or "[]"), orjson.loads(body)
+        for row, body in base.execute("SELECT row, body FROM samples"):
+            yield row, orjson.loads(body)

@@ -21,12 +21,21 @@ from mirage.sources.streams import CHUNK, ByteStream
 
 SPACE = b" \t\r\n"
 QUOTE, OPEN, CLOSE, COMMA, BRACE, LEFT = b'"[],}{'
-STRING = rb'"((?:[^"\\]++|\\.)*+)"'
-KEY = re.compile(rb"[\s,]*+" + STRING + rb"\s*+:", re.DOTALL)
-# An entry without further brackets of its own kind: the usual one, found in one step.
-FLAT = re.compile(
-    rb"\s*+,?\s*+" + STRING + rb"\s*+:\s*+"
-    rb'(?:\{(?:[^"{}]++|' + STRING + rb')*+\}|\[(?:[^"\[\]]++|' + STRING + rb")*+\])(?=\s*+[,}])",
+STRING = rb'"(?:[^"\\]++|\\.)*+"'
+
+
+def value(depth: int) -> bytes:
+    """A pattern for what may stand within brackets that are nested `depth` deep at most."""
+    inner = value(depth - 1) if depth else b""
+    deeper = rb"|\{" + inner + rb"\}|\[" + inner + rb"\]" if depth else b""
+    return rb'(?:[^"{}\[\]]++|' + STRING + deeper + rb")*+"
+
+
+KEY = re.compile(rb"[\s,]*+(" + STRING + rb")\s*+:", re.DOTALL)
+# An entry that is nested no deeper than usual: found in one step.
+PLAIN = re.compile(
+    rb"\s*+,?\s*+" + STRING + rb"\s*+:\s*+(?:\{" + value(2) + rb"\}|\[" + value(2) + rb"\])"
+    rb"(?=\s*+[,}])",
     re.DOTALL,
 )
 
@@ -117,7 +126,7 @@ def key_of(raw: bytes) -> str | None:
         return None
     try:
         key = found[1]
-        return key.decode() if b"\\" not in key else str(orjson.loads(b'"' + key + b'"'))
+        return str(orjson.loads(key)) if b"\\" in key else key[1:-1].decode()
     except ValueError:
         return None
 
@@ -126,7 +135,7 @@ def end_of_entry(text: bytes, at: int) -> int:
     """Where the entry that begins at `at` ends; 0 where that is not to be seen yet, and -1 where
     the object ends instead.
     """
-    if found := FLAT.match(text, at):
+    if found := PLAIN.match(text, at):
         return found.end()
     depth, leading = 0, True
     for token in TOKEN.finditer(text, at):

@@ -111,7 +111,7 @@ class Instructions(Entries):
         """
         index, me = self.dataset.index, row["id"]
         for key in keys:
-            if (first := index.place(key)) not in here:
+            if (first := index.first(key)) is not None and first not in here:
                 yield Fault("duplicate-id", f"{key} stands at byte {first} of {self.path} as well")
         for id in row["image_ids"] if is_texts(row.get("image_ids")) else ():
             if not self.dataset.holds(id):
@@ -191,7 +191,7 @@ class Training(Entries):
             return SourceError("train-key", f"{name}: {key} has no instruction")
         if not is_texts(related):
             return SourceError("type", f"{name}: {key} has no list of ids")
-        if index.last(key) not in range(at, at + len(raw)):
+        if (last := index.last(key)) is not None and last >= at + len(raw):
             return SourceError("duplicate-key", f"{name}: {key} stands further down again")
         return None
 

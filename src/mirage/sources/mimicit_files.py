@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from xxhash import xxh3_128
@@ -16,6 +17,8 @@ from mirage.store import ImageStore, open_store
 
 INSTRUCTIONS, TRAIN = "_instructions.json", "_train.json"
 KNOWN = frozenset({b'"instruction"', b'"answer"', b'"image_ids"', b'"rel_ins_ids"'})
+
+REMEMBERED = 10_000
 
 
 def datasets(path: Path, *, asked: bool) -> list[Path]:
@@ -93,4 +96,9 @@ class Dataset:
         return Image(key, path=str(self.path), member=missing)
 
     def holds(self, key: str) -> bool:
-        return self.store is not None and key in self.store
+        return self.store is not None and self._held(key)
+
+    @cached_property
+    def _held(self) -> Callable[[str], bool]:
+        """Whether the store holds a key; the same images are often asked for again."""
+        return lru_cache(REMEMBERED)(self.store.__contains__)

@@ -13,8 +13,13 @@ from mirage.store.index import scratch
 
 TABLES = (
     "CREATE TABLE entries (id TEXT, place INTEGER)",
-    "CREATE TABLE train (id TEXT PRIMARY KEY, place INTEGER, related BLOB) WITHOUT ROWID",
+    "CREATE TABLE train (id TEXT, place INTEGER, related BLOB)",
 )
+ENDS = (
+    "CREATE INDEX by_id ON entries (id, place)",
+    "CREATE INDEX by_key ON train (id, place)",
+)
+TWICE = "SELECT 1 FROM {} GROUP BY id HAVING count(*) > 1 LIMIT 1"
 
 
 class Index:
@@ -26,32 +31,48 @@ class Index:
 
     def __init__(self, entries: Entries, trained: Entries | None) -> None:
         self._lock = threading.Lock()
+        self._latest: tuple[str, Any] = ("", None)
         self._base = scratch()
         for table in TABLES:
             self._base.execute(table)
         self._base.execute("BEGIN")
         if trained is not None:
             pairs = ((key, at, value_of(raw)) for key, at, raw in standing(trained))
-            self._base.executemany("INSERT OR REPLACE INTO train VALUES (?, ?, ?)", pairs)
+            self._base.executemany("INSERT INTO train VALUES (?, ?, ?)", pairs)
         places = ((key, at) for key, at, _ in standing(entries))
         self._base.executemany("INSERT INTO entries VALUES (?, ?)", places)
-        self._base.execute("CREATE INDEX by_id ON entries (id, place)")
+        for end in ENDS:
+            self._base.execute(end)
         self._base.execute("COMMIT")
+        self._twice = {
+            table: self._base.execute(TWICE.format(table)).fetchone() is not None
+            for table in ("entries", "train")
+        }
 
     def place(self, id: str) -> int | None:
         """Where an instruction stands; None where there is none."""
-        found = self._ask("SELECT min(place) FROM entries WHERE id = ?", id)
-        return None if found is None else found[0]
+        found = self._ask("SELECT place FROM entries WHERE id = ? ORDER BY place LIMIT 1", id)
+        return None if found is None else int(found[0])
+
+    def first(self, id: str) -> int | None:
+        """Where an instruction stands first, if any id stands more than once at all."""
+        return self.place(id) if self._twice["entries"] else None
 
     def last(self, id: str) -> int | None:
-        """Where an id stands in the training file."""
-        found = self._ask("SELECT place FROM train WHERE id = ?", id)
-        return None if found is None else found[0]
+        """Where a key of the training file stands last, if any stands more than once at all."""
+        query = "SELECT place FROM train WHERE id = ? ORDER BY place DESC LIMIT 1"
+        found = self._ask(query, id) if self._twice["train"] else None
+        return None if found is None else int(found[0])
 
     def related(self, id: str) -> Any:
         """What the training file has for an id; None where it is not in it."""
-        found = self._ask("SELECT related FROM train WHERE id = ?", id)
-        return None if found is None else orjson.loads(found[0])
+        latest, related = self._latest
+        if latest != id or not id:
+            query = "SELECT related FROM train WHERE id = ? ORDER BY place DESC LIMIT 1"
+            found = self._ask(query, id)
+            related = None if found is None else orjson.loads(found[0])
+            self._latest = (id, related)
+        return related
 
     def _ask(self, query: str, id: str) -> Any:
         with self._lock:
