@@ -8,7 +8,8 @@
 Shape and rules: https://huggingface.co/docs/trl/dataset_formats, `prepare_multimodal_messages` of
 trl/data_utils.py, and the collators of `SFTTrainer` and `DPOTrainer`. A collator takes the kind of
 a whole batch from its first row, so that a file holds one kind: two formats. Rows without images
-have an empty list of them (null is no list to TRL), and every content is a list of parts.
+have an empty list of them, since not every collator takes null, and every content is a list of
+parts.
 """
 
 from __future__ import annotations
@@ -42,9 +43,9 @@ class Trl:
         return isinstance(row.get("prompt"), list) and isinstance(row.get("completion"), list)
 
     def read(self, row: Mapping[str, Any], reading: Reading) -> Instruction:
-        images = images_of(row, reading)
         cut = row.get("messages") is None and row.get("prompt") is not None
         kind = ("prompt", "completion") if cut else ("messages",)
+        images = images_of(row, reading, null=not cut)
         of_one_kind(row, kind, reading)
         said = prepared(row, kind[0], len(images), reading)
         if cut:
@@ -119,15 +120,18 @@ def reply(parts: tuple[Any, ...]) -> dict[str, Any]:
     return {"role": "assistant", "content": typed(parts)}
 
 
-def images_of(row: Mapping[str, Any], reading: Reading) -> tuple[Shown, ...]:
-    """The images of a row. A table gives null where a row of JSON says nothing."""
+def images_of(row: Mapping[str, Any], reading: Reading, *, null: bool = False) -> tuple[Shown, ...]:
+    """The images of a row. Where TRL takes no `null`, a row of JSON that says nothing is no better:
+    beside rows that have images it reaches TRL as null.
+    """
     found = row.get("images")
     if "image" in row and "images" not in row:
         if row["image"] is None:
             reading.fault("images", "'image' is null: a row without images has `images: []`")
         return reading.images(row, "image")
-    if "images" not in row:
-        reading.note("images", "there is no `images`: beside rows that have them, it must be []")
+    if found is None and ("images" not in row or null):
+        if not null:
+            reading.note("images", "there is no `images`: beside rows that have them it must be []")
     elif not isinstance(found, list):
         reading.fault("images", f"'images' is {word(found)}, not a list, which may be empty")
     return reading.images(row, "images")
