@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mirage.errors import MediaError, boundary
@@ -54,7 +53,7 @@ class Parquet:
         self.parts = parts_of(path)
         self._lock = threading.RLock()
         self._files: Kept[int, pq.ParquetFile] = Kept(16, pq.ParquetFile.close)
-        self._keys: Kept[Group, Any] = Kept(32)
+        self._keys: Kept[Group, list[Any]] = Kept(2 * FEW_KEYS, size=len)
         self._chunks: Kept[Group, Chunk] = Kept(1_024)
         self._pages: Kept[tuple[Group, int], Page] = Kept(32 << 20, size=lambda page: page.held)
         self.key = key_column(self._file(0).schema_arrow, self.parts[0])
@@ -126,8 +125,7 @@ class Parquet:
         group = self.groups[at]
         with self._lock:
             keys = self._keys.get(group, self._read_keys)
-        row = pc.index(keys, key).as_py()
-        return Entry(key, group.first + row) if row >= 0 else None
+        return Entry(key, group.first + keys.index(key)) if key in keys else None
 
     def faults(self) -> Iterator[Finding]:
         for part, path in enumerate(self.parts):
@@ -184,11 +182,12 @@ class Parquet:
             for batch in file.iter_batches(BATCH, **wanted):
                 yield batch.column(0).to_pylist()
 
-    def _read_keys(self, group: Group) -> Any:
+    def _read_keys(self, group: Group) -> list[Any]:
         table = self._file(group.part).read_row_group(
             group.number, columns=[self.key], use_threads=False
         )
-        return table.column(0).cast(pa.string())
+        keys: list[Any] = table.column(0).to_pylist()
+        return keys
 
     def _paged(self, group: Group, row: int) -> bytes | None:
         with self._lock:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from array import array
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Protocol
@@ -221,7 +223,12 @@ class ParquetForm:
 def write(writer: Any, keys: list[str], texts: list[bytes]) -> None:
     import pyarrow as pa
 
-    columns = [pa.array(texts, pa.binary()).view(pa.string()), pa.array(keys, pa.string())]
+    def column(values: list[bytes]) -> Any:
+        ends = array("i", accumulate(map(len, values), initial=0))
+        buffers = pa.py_buffer(ends), pa.py_buffer(b"".join(values))
+        return pa.StringArray.from_buffers(len(values), *buffers)  # pa.array would load pandas
+
+    columns = [column(texts), column([key.encode() for key in keys])]
     table = pa.Table.from_arrays(columns, schema=writer.schema)
     writer.write_table(table, row_group_size=max(1, len(keys)))
 
