@@ -13,13 +13,13 @@ that folder itself; a column `image`, which the dataset does not have, names any
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from mirage.errors import MediaError, SinkError
 from mirage.formats.instruction import IMAGE, Instruction, Shown, turn
 from mirage.formats.messages import beside, identity
-from mirage.formats.shape import CONVERSATION, Holds, Reading, extras
+from mirage.formats.shape import CONVERSATION, Fault, Holds, Reading, Together, extras
 from mirage.record import Image
 
 USUAL: dict[str, Any] = {"split": "train", "difficult_direct_answer": False}
@@ -49,6 +49,17 @@ class AOKVQA:
     def claims(self, row: Mapping[str, Any]) -> bool:
         return {"question_id", "question", "choices"} <= row.keys()
 
+    def together(self) -> Together:
+        """Its scripts know a row by its id, and keep the last of two that have the same."""
+        seen: set[str] = set()
+
+        def look(sample: Instruction) -> Iterator[Fault]:
+            if sample.id in seen:
+                yield Fault("duplicate-id", f"{sample.id!r} is the id of an earlier question")
+            seen.add(sample.id)
+
+        return look
+
     def read(self, row: Mapping[str, Any], reading: Reading) -> Instruction:
         for key in ("question_id", "question", "choices", "correct_choice_idx", "image_id"):
             if row.get(key) is None:
@@ -77,7 +88,8 @@ class AOKVQA:
             raise SinkError("format", "the image has no id: a-okvqa names images by `image_ids`")
         if len({*sample.choices}) < len(sample.choices):
             raise SinkError("format", "two of the choices are the same")
-        if sample.choices[sample.correct or 0] != answer.text:
+        correct = sample.correct or 0
+        if sample.choices[correct : correct + 1] != (answer.text,):
             raise SinkError("format", "the answer is not the correct one of the choices")
         said = {key: sample.meta.get(key, usual) for key, usual in USUAL.items()}
         if any(type(said[key]) is not type(usual) for key, usual in USUAL.items()):
@@ -90,7 +102,7 @@ class AOKVQA:
             "question_id": sample.id,
             "question": asked.text,
             "choices": list(sample.choices),
-            "correct_choice_idx": sample.correct,
+            "correct_choice_idx": correct,
             "direct_answers": list(sample.answers),
             "difficult_direct_answer": said["difficult_direct_answer"],
             "rationales": list(sample.rationales),

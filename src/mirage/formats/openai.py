@@ -22,12 +22,12 @@ from typing import Any, ClassVar
 from mirage.errors import MediaError, SinkError, boundary
 from mirage.formats.instruction import Instruction, Shown, Turn, turn
 from mirage.formats.messages import CALLS, conversation, text_part
-from mirage.formats.shape import CONVERSATION, Holds, Reading, alternating
+from mirage.formats.shape import CONVERSATION, Fault, Holds, Reading, Together, alternating
 from mirage.media import sniff
 from mirage.record import Image
 
 MOST, MOST_AT_OPENAI = 64, 10
-LARGEST = 10_000_000
+LARGEST, EXAMPLES = 10_000_000, 50_000
 KINDS = ("image/jpeg", "image/png", "image/webp")
 MODES = ("RGB", "RGBA")
 
@@ -45,6 +45,18 @@ class OpenAI:
         found = row.get("messages")
         parts = (part for message in objects(found) for part in objects(message.get("content")))
         return any(part.get("type") == "image_url" for part in parts)
+
+    def together(self) -> Together:
+        """A file has so many examples with images, and no more."""
+        count = 0
+
+        def look(sample: Instruction) -> Iterator[Fault]:
+            nonlocal count
+            count += bool(sample.images)
+            if sample.images and count > EXAMPLES:
+                yield Fault("examples", f"more than {EXAMPLES:,} examples of the file have images")
+
+        return look
 
     def read(self, row: Mapping[str, Any], reading: Reading) -> Instruction:
         found = row.get("messages")
