@@ -117,6 +117,8 @@ def among(base: Path | None, given: bool) -> Locate:
     """
 
     def find(value: Any) -> Image:
+        if isinstance(value, Image) and value.member is not None:
+            return value  # whether it is in its archive or store is seen when it is read
         if isinstance(value, Image):
             file_state(value)
         path = value.get("path") if isinstance(value, Mapping) else value

@@ -21,6 +21,7 @@ from mirage.sources.streams import CHUNK, ByteStream
 
 SPACE = b" \t\r\n"
 QUOTE, OPEN, CLOSE, COMMA, BRACE, LEFT = b'"[],}{'
+PARTNER = {BRACE: b"{", CLOSE: b"["}
 STRING = rb'"(?:[^"\\]++|\\.)*+"'
 
 
@@ -137,19 +138,19 @@ def end_of_entry(text: bytes, at: int) -> int:
     """
     if found := PLAIN.match(text, at):
         return found.end()
-    depth, leading = 0, True
+    open_, leading = b"", True
     for token in TOKEN.finditer(text, at):
         start, char = token.start(), text[token.start()]
         if char == QUOTE:
             if token.end() - start == 1:
                 return 0
         elif char in (OPEN, LEFT):
-            depth += 1
+            open_ += token[0]
         elif char == COMMA:
-            if not depth and not (leading and not text[at:start].strip(SPACE)):
+            if not open_ and not (leading and not text[at:start].strip(SPACE)):
                 return start
-        elif depth:
-            depth -= 1
+        elif open_:  # a bracket within that was forgotten ends here, too
+            open_ = open_.rpartition(PARTNER[char])[0] if PARTNER[char] in open_ else open_
         elif char == BRACE:
             return start if text[at:start].strip(SPACE + b",") else -1
         leading = False
