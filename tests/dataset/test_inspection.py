@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from formats.samples import png
+from mixture.toys import toy
 
 from mirage import dataset
 from mirage.errors import ConfigError
@@ -123,6 +124,28 @@ def test_every_golden_file_can_be_looked_at(monkeypatch: pytest.MonkeyPatch) -> 
         assert not found.broken
         assert found.samples is not None
         assert found.samples.turns.count == found.rows
+
+
+def test_a_dataset_of_mimic_it_is_looked_at_as_a_whole(tmp_path: Path) -> None:
+    """Instructions, and the images of the store beside them, each time that they are shown."""
+    toy(tmp_path)
+    found = dataset.inspect(tmp_path / "TOY_instructions.json")
+    assert (found.format, found.rows) == ("mimic-it", 2)
+    assert found.columns["image_ids"].kinds == {"list": 2}
+    assert (found.images.count, found.images.distinct, found.broken) == (2, 2, 0)
+
+
+def test_columns_that_are_described_beside_the_rows_are_understood(tmp_path: Path) -> None:
+    said = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}]
+    lines(tmp_path / "a.jsonl", {"talk": said})
+    about = {"file_name": "a.jsonl", "formatting": "sharegpt", "columns": {"messages": "talk"}}
+    tags = {"role_tag": "role", "content_tag": "content"}
+    tags |= {"user_tag": "user", "assistant_tag": "assistant"}
+    (tmp_path / "dataset_info.json").write_text(json.dumps({"a": {**about, "tags": tags}}))
+    found = dataset.inspect(tmp_path / "a.jsonl")
+    assert (found.format, found.broken) == ("sharegpt", 0)
+    assert found.samples is not None
+    assert found.samples.answers.greatest == 3
 
 
 def test_a_path_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:

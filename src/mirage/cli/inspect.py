@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mirage.cli import options
+from mirage.cli.convert import image_base_path, images_store
 from mirage.cli.preview import as_text
 from mirage.cli.table import Cell, table
 from mirage.cli.text import (
@@ -39,9 +40,8 @@ SPREAD = ("min", "median", "p95", "max")
 )
 @click.argument("path", metavar="DATASET")
 @click.option("--format", metavar="FORMAT", help="The format of DATASET.  [by its rows]")
-@click.option(
-    "--image-base-path", metavar="DIR", help="The folder that image paths are relative to."
-)
+@image_base_path
+@images_store
 @click.option("--limit", metavar="N", type=click.IntRange(1), help="Look at no more than N rows.")
 @click.option("-n", "count", metavar="N", default=0, type=click.IntRange(0), help="Show N rows.")
 @options.as_json

@@ -109,6 +109,7 @@ def inspect(
     *,
     format: str | None = None,
     image_base_path: str | Path | None = None,
+    images_store: str | Path | None = None,
     limit: int | None = None,
     count: int = 0,
     progress: Callable[[int], None] = lambda rows: None,
@@ -117,7 +118,8 @@ def inspect(
     from mirage.dataset import inspection
 
     def look() -> Inspection:
-        asked = source(path, format, image_base_path).model_copy(update={"limit": limit})
+        asked = source(path, format, image_base_path, images_store)
+        asked = asked.model_copy(update={"limit": limit})
         return inspection.inspect(asked, base=Path.cwd(), count=count, progress=progress)
 
     return meant(look)

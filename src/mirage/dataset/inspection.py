@@ -10,7 +10,6 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,14 @@ from mirage.dataset.spread import Seen, Spread
 from mirage.dataset.verification import images_in
 from mirage.errors import MediaError, boundary
 from mirage.formats import shape
+from mirage.formats.dataset_info import described
 from mirage.formats.instruction import Instruction
 from mirage.formats.shape import Locate, Reading, Shape, among
 from mirage.media import guard, recognise, sniff
 from mirage.record import Image, Record
+from mirage.sources import BOUNDS
+from mirage.sources.files import FileSource
+from mirage.sources.mimicit import open_files
 
 Progress = Callable[[int], None]
 """Called now and then with the number of rows that were looked at so far."""
@@ -122,23 +125,30 @@ def inspect(
     """
     with atomic.workspace(base) as room:
         name = training_format(source, base, room)
-        plain = source.model_copy(update={"format": None if name else source.format})
-        rows = opened(plain, base, room)
+        rows = as_kept(source, name, base, room)
         given = source.image_base_path
         folder = rows.root if given is None else base / Path(given).expanduser()
         found = Inspection(name or "rows", len(rows.paths), samples=Samples() if name else None)
         with Seen(room / "rows.sqlite") as texts, Seen(room / "images.sqlite") as pictures:
-            locate = among(folder, given=given is not None)
-            look = Look(found, shape(name) if name else None, locate, texts, pictures)
-            for record in chain.from_iterable(map(rows.read, rows.rest(()))):
-                look.at(record)
-                look.keep(record, count)
-                if found.rows % SHOWN_EVERY == 0:
-                    progress(found.rows)
+            look = Look(found, among(folder, given=given is not None), texts, pictures)
+            for span in rows.rest(()):
+                form = described(shape(name), rows.root / span.file) if name else None
+                for record in rows.read(span):
+                    look.at(record, form)
+                    look.keep(record, count)
+                    if found.rows % SHOWN_EVERY == 0:
+                        progress(found.rows)
             found.repeated = found.read - texts.distinct
             found.images.distinct = pictures.distinct
     found.shown = [row for _, row in sorted(look.kept.items())]
     return found
+
+
+def as_kept(source: SourceConfig, name: str | None, base: Path, room: Path) -> FileSource:
+    """The rows as they stand in their files: not yet as samples."""
+    files = open_files(source, base, 0, BOUNDS) if name == "mimic-it" else None
+    plain = source.model_copy(update={"format": None if name else source.format})
+    return files or opened(plain, base, room)
 
 
 @dataclass(slots=True)
@@ -146,21 +156,20 @@ class Look:
     """The pass over the rows."""
 
     found: Inspection
-    form: Shape | None
     locate: Locate
     texts: Seen
     pictures: Seen
     kept: dict[int, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
     dice: random.Random = field(default_factory=lambda: random.Random(0))
 
-    def at(self, record: Record) -> None:
+    def at(self, record: Record, form: Shape | None) -> None:
         self.found.rows += 1
         if record.fault is not None:
             self.found.unreadable[record.fault.kind] += 1
             return
         values = recognise(dict(record.values))
         self.columns(values)
-        sample = self.sample(record.values)
+        sample = self.sample(record.values, form)
         if sample is None:
             for image in images_in(values):
                 self.image(image)
@@ -181,12 +190,12 @@ class Look:
             if value is not None:
                 columns[name].add(value)
 
-    def sample(self, values: Mapping[str, Any]) -> Instruction | None:
+    def sample(self, values: Mapping[str, Any], form: Shape | None) -> Instruction | None:
         """The sample in a row; one that breaks a rule is counted as such, and no further."""
-        if self.form is None or self.found.samples is None:
+        if form is None or self.found.samples is None:
             return None
         reading = Reading(self.locate)
-        sample = self.form.read(values, reading)
+        sample = form.read(values, reading)
         if reading.broken:
             self.found.broken += 1
             return None
