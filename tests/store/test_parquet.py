@@ -205,6 +205,15 @@ def test_another_table_is_no_store(
         open_store(tmp_path / "x.parquet")
 
 
+def test_parts_stand_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    keys = list(OF)
+    for part in range(12):
+        some = {key: OF[key] for key in keys[part * 25 : part * 25 + 25]}
+        frame(some).to_parquet(tmp_path / f"part.{part}.parquet")
+    with open_store(tmp_path) as store:
+        assert list(store.keys()) == keys
+
+
 def test_opening_reads_one_footer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a folder with any number of parts."""
     for part in range(5):

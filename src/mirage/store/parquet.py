@@ -7,6 +7,7 @@ image is read out of one page (`pages`), however large its row group is.
 
 from __future__ import annotations
 
+import re
 import threading
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -25,7 +26,8 @@ from mirage.store.frame import COLUMN, indices, key_column
 from mirage.store.kept import Kept
 from mirage.store.pages import Chunk, Page, Unreadable
 
-MAX_PART = (1 << 31) - 1
+MAX_PART = 2_147_483_646
+"""Bytes of a part, on disk and of its texts: where the offsets of older readers end."""
 BATCH = 10_000
 FEW_KEYS = 1 << 16
 """The most keys of a row group that are read to find one of them."""
@@ -54,7 +56,7 @@ class Parquet:
         self._lock = threading.RLock()
         self._files: Kept[int, pq.ParquetFile] = Kept(16, pq.ParquetFile.close)
         self._keys: Kept[Group, list[Any]] = Kept(2 * FEW_KEYS, size=len)
-        self._chunks: Kept[Group, Chunk] = Kept(1_024)
+        self._chunks: Kept[Group, Chunk] = Kept(1 << 16, size=lambda chunk: len(chunk.places))
         self._pages: Kept[tuple[Group, int], Page] = Kept(32 << 20, size=lambda page: page.held)
         self.key = key_column(self._file(0).schema_arrow, self.parts[0])
         self._lost: list[Finding] = []
@@ -131,13 +133,14 @@ class Parquet:
         for part, path in enumerate(self.parts):
             try:
                 with self._lock:
-                    schema = self._file(part).schema_arrow
+                    file = self._file(part)
+                    schema, texts = file.schema_arrow, unpacked_size(file.metadata)
             except (ValueError, OSError):
                 continue
             if self.key not in indices(schema):
                 what = f"pandas does not take {self.key!r} for the index: every look-up fails"
                 yield Finding(str(path), "pandas-index", what)
-            if (size := path.stat().st_size) > MAX_PART:
+            if (size := max(path.stat().st_size, texts)) > MAX_PART:
                 yield Finding(str(path), "part-size", f"{size:,} bytes; a part has less than 2 GB")
 
     def close(self) -> None:
@@ -244,10 +247,23 @@ class Parquet:
 def parts_of(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    parts = sorted(each for each in path.glob("*.parquet") if each.is_file())
+    parts = sorted((each for each in path.glob("*.parquet") if each.is_file()), key=natural)
     if not parts:
         raise ValueError(f"{path} is no image store: there are no Parquet files in it")
     return parts
+
+
+def natural(path: Path) -> list[str | int]:
+    """By name, numbers as numbers: dask has part.2 before part.10."""
+    pieces = re.split(r"(\d+)", path.name)
+    return [int(piece) if at % 2 else piece for at, piece in enumerate(pieces)]
+
+
+def unpacked_size(metadata: Any) -> int:
+    """How many bytes the texts of a part have."""
+    number = leaf(metadata, COLUMN)
+    groups = (metadata.row_group(group) for group in range(metadata.num_row_groups))
+    return sum(group.column(number).total_uncompressed_size for group in groups)
 
 
 def leaf(metadata: Any, name: str) -> int:
