@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,15 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_a_dataset_twice_is_a_duplicate_key(tmp_path: Path) -> None:
     lines = many(tmp_path, "A", 1)
     assert "duplicate key" in mistakes(tmp_path, f"TEXT_ONLY:\n{lines}{lines}")[0]
+
+
+def test_the_example_of_the_page_is_valid(tmp_path: Path) -> None:
+    """With the files that it names."""
+    page = Path(__file__).parents[2] / "docs" / "formats" / "mixture.md"
+    text = page.read_text("utf-8").partition("```text\n")[2].partition("```")[0]
+    for name in re.findall(r"_path: (\S+)", text):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    found = load_declaration(declared(tmp_path, text))
+    assert [each.name for each in found.datasets] == ["LADD", "COCO", "LIMA"]
+    assert (found.ratio, found.datasets[1].samples) == ("sqrt", 20_000)

@@ -103,12 +103,12 @@ class Rows:
     def read(self, span: Span) -> Iterator[Record]:
         for at in range(span.start, span.stop):
             dataset, number = self.mixture.find(self.order[at])
+            values: Mapping[str, Any] = {}
+            fault = None
             try:
-                values, fault = self.row(self.mixture.example(self.order[at])), None
-            except SourceError as error:
-                values, fault = {}, error
-            except SinkError as error:
-                values, fault = {}, SourceError(error.kind, error.message)
+                values = self.row(self.mixture.example(self.order[at]))
+            except (SourceError, SinkError) as error:
+                fault = SourceError(error.kind, error.message)
             yield Record(dataset.place(number), at.to_bytes(16), values, fault)
 
     def row(self, example: Example) -> Mapping[str, Any]:
