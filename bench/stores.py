@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--plain-gb", type=float, default=2)
     parser.add_argument("--folder", type=Path)
     given = parser.parse_args()
-    print("| store | step | seconds | MB/s | peak, MB | |\n|---|---|---:|---:|---:|---|")
+    print("| store | step | seconds | CPU, s | peak, MB | |\n|---|---|---:|---:|---:|---|")
     for size, plain in ((given.plain_gb, True), (given.gb, False)):
         folder = Path(tempfile.mkdtemp(prefix="mirage-stores-", dir=given.folder))
         try:
@@ -101,9 +101,8 @@ def table(folder: Path, size: int, *, plain: bool) -> None:
         if cost.exit_code:
             sys.exit(log.read_text())
         said = log.read_text().strip() if command[: len(ASKING)] == ASKING else ""
-        rate = f"{size / 1e6 / cost.wall:,.0f}" if " to " in name else ""
-        row = [f"{size / 1e9:g} GB", name, f"{cost.wall:.1f}", rate, f"{cost.peak_mb:,.0f}", said]
-        print("|", " | ".join(row), "|", flush=True)
+        figures = f"{cost.wall:.1f}", f"{cost.cpu:.1f}", f"{cost.peak_mb:,.0f}"
+        print("|", " | ".join([f"{size / 1e9:g} GB", name, *figures, said]), "|", flush=True)
         if name == "Parquet to JSON" and not same(folder / "LA.json", folder / "back.json"):
             sys.exit("the store has changed on its way there and back")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import random
 from concurrent.futures import ThreadPoolExecutor
@@ -132,6 +133,21 @@ def test_an_error_leaves_what_was_there(tmp_path: Path, name: str) -> None:
     with open_store(path) as read:
         assert list(read.keys()) == ["a"]
     assert [each.name for each in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("limits", [{}, SMALL], ids=["one part", "many"])
+def test_a_full_disk_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limits: dict[str, int]
+) -> None:
+    """Although another thread meets it."""
+
+    def full(*given: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("mirage.store.writer.write", full)
+    with pytest.raises(OSError, match="No space left"):
+        written(tmp_path / "x.parquet", OF, **limits)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_else_is_overwritten(tmp_path: Path) -> None:
