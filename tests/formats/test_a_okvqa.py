@@ -22,7 +22,7 @@ from .samples import PICTURES
 
 PICTURE = Path(__file__).parent / "golden" / "images" / "1.jpg"
 ROW = {
-    **{"split": "train", "image_id": 299207, "question_id": "q1", "question": "What is it?"},
+    **{"split": "train", "image_id": 4711, "question_id": "q1", "question": "What is it?"},
     **{"choices": ["cat", "dog"], "correct_choice_idx": 1, "direct_answers": ["dog"]},
     **{"difficult_direct_answer": False, "rationales": ["It barks."]},
 }
@@ -58,14 +58,14 @@ def done(here: Path, rows: list[dict[str, Any]], coco: str | None, **further: An
     return found
 
 
-@pytest.mark.parametrize("name", ["000000299207.jpg", "train2017/000000299207.jpg"])
+@pytest.mark.parametrize("name", ["000000004711.jpg", "train2017/000000004711.jpg"])
 def test_an_id_is_the_name_of_an_image_of_coco(name: str, tmp_path: Path) -> None:
     """In the folder of its split, or in the folder that is named itself."""
     reading = Reading(among(placed(tmp_path, name), given=True))
     sample = shape("a-okvqa").read(ROW, reading)
     assert not reading.faults
     assert [(id, image.path) for id, image in sample.images] == [
-        ("299207", str((tmp_path / name).resolve()))
+        ("4711", str((tmp_path / name).resolve()))
     ]
 
 
@@ -73,28 +73,28 @@ def test_an_image_that_is_nowhere_is_told_with_its_names(tmp_path: Path) -> None
     reading = Reading(among(tmp_path, given=True))
     shape("a-okvqa").read({**ROW, "split": "val"}, reading)
     assert [str(fault) for fault in reading.faults] == [
-        "image-missing: no such file: 000000299207.jpg or val2017/000000299207.jpg"
+        "image-missing: no such file: 000000004711.jpg or val2017/000000004711.jpg"
     ]
 
 
 def test_an_image_of_coco_beside_the_dataset_needs_no_further_column(tmp_path: Path) -> None:
-    placed(tmp_path, "train2017/000000299207.jpg")
+    placed(tmp_path, "train2017/000000004711.jpg")
     assert converted(tmp_path, [ROW], coco=None) == [ROW]
 
 
 def test_an_image_that_is_elsewhere_is_named_in_a_column(tmp_path: Path) -> None:
     """Its id stays, for the loaders of COCO, and the file is sound without the folder of COCO."""
-    coco = placed(tmp_path / "coco", "train2017/000000299207.jpg").resolve()
+    coco = placed(tmp_path / "coco", "train2017/000000004711.jpg").resolve()
     (tmp_path / "here").mkdir()
     rows = converted(tmp_path / "here", [ROW], coco=str(coco))
-    assert rows == [{**ROW, "image": str(coco / "train2017/000000299207.jpg")}]
+    assert rows == [{**ROW, "image": str(coco / "train2017/000000004711.jpg")}]
     told: list[Violation] = []
     source = SourceConfig(path="out.json", format="a-okvqa")
     assert verify(source, base=tmp_path / "here", report=told.append).sound and not told
 
 
 def test_a_copied_image_is_named_in_a_column(tmp_path: Path) -> None:
-    coco = placed(tmp_path / "coco", "train2017/000000299207.jpg")
+    coco = placed(tmp_path / "coco", "train2017/000000004711.jpg")
     (tmp_path / "here").mkdir()
     (row,) = converted(tmp_path / "here", [ROW], coco=str(coco), copy_images=True)
     assert (tmp_path / "here" / row["image"]).read_bytes() == PICTURE.read_bytes()
@@ -132,7 +132,7 @@ def test_a_sample_without_what_it_asks_for_is_refused(name: str) -> None:
 
 
 def test_a_question_of_the_test_split_has_no_answer_to_learn_from(tmp_path: Path) -> None:
-    reading = Reading(among(placed(tmp_path, "test2017/000000299207.jpg"), given=True))
+    reading = Reading(among(placed(tmp_path, "test2017/000000004711.jpg"), given=True))
     hidden = {"correct_choice_idx", "direct_answers", "rationales"}
     row = {key: value for key, value in ROW.items() if key not in hidden}
     shape("a-okvqa").read({**row, "split": "test"}, reading)
@@ -140,7 +140,7 @@ def test_a_question_of_the_test_split_has_no_answer_to_learn_from(tmp_path: Path
 
 
 def test_an_id_that_is_there_twice_is_told(tmp_path: Path) -> None:
-    placed(tmp_path, "000000299207.jpg")
+    placed(tmp_path, "000000004711.jpg")
     (tmp_path / "rows.json").write_bytes(orjson.dumps([ROW, {**ROW, "question_id": "q2"}, ROW]))
     told: list[Violation] = []
     verify(SourceConfig(path="rows.json"), base=tmp_path, report=told.append)

@@ -1,13 +1,13 @@
 """A-OKVQA: a question about an image, its choices, and why one of them is right.
 
-    [{"split": "train", "image_id": 299207, "question_id": "22MexNkBPpdZGX6sxbxVBH",
-      "question": "What is the man by the bags awaiting?",
-      "choices": ["skateboarder", "train", "delivery", "cab"], "correct_choice_idx": 3,
-      "direct_answers": ["cab", "ride"], "difficult_direct_answer": false,
-      "rationales": ["He has luggage on the street."]}]
+    [{"split": "train", "image_id": 4711, "question_id": "q-0001",
+      "question": "What does the umbrella keep off?",
+      "choices": ["wind", "rain", "noise", "dust"], "correct_choice_idx": 1,
+      "direct_answers": ["rain", "water"], "difficult_direct_answer": false,
+      "rationales": ["The street is wet."]}]
 
 Shape: https://github.com/allenai/aokvqa, whose `get_coco_path` finds an image of COCO by its id:
-`train2017/000000299207.jpg` below the folder of COCO. That is where images are looked for, and in
+`train2017/000000004711.jpg` below the folder of COCO. That is where images are looked for, and in
 that folder itself; a column `image`, which the dataset does not have, names any other file.
 """
 
