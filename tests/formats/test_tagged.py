@@ -162,4 +162,4 @@ def test_all_rows_of_ms_swift_are_of_one_kind() -> None:
     """Its loader drops those without a rejected answer, where others have one."""
     plain, ranked = Instruction(SHOWN), Instruction(SHOWN, rejected="A dog.")
     assert not broken_together("ms-swift", [ranked, ranked])
-    assert broken_together("ms-swift", [plain, plain, ranked, plain]) == [(2, "rejected")]
+    assert broken_together("ms-swift", [plain, plain, ranked, plain]) == [(2, "mixed")]

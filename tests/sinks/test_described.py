@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import mirage
-from mirage import api
-from mirage.errors import ConfigError
+from mirage import api, dataset
+from mirage.errors import ConfigError, RunError
 from mirage.formats import shape
 from mirage.formats.dataset_info import Described
 from mirage.sinks.described import DescribedSink, kinds
@@ -62,10 +62,27 @@ def test_a_key_within_a_row_or_a_text_is_no_rejected_answer(tmp_path: Path) -> N
     form = shape("sharegpt")
     assert isinstance(form, Described)
     path = tmp_path / "train.json"
-    sink = DescribedSink(JsonlSink(path, folder=False, array=True), form, path)
+    sink = DescribedSink(JsonlSink(path, folder=False, array=True), "rejected", form, path)
     part = tmp_path / "part.json"
     rows: list[dict[str, Any]] = [{"text": '{"rejected":1}'}, {"meta": {"rejected": 1}}]
     sink.write(part, rows)
-    assert [*kinds([part])] == [False]
+    assert [*kinds([part], "rejected")] == [False]
     sink.write(part, [*rows, {"rejected": {}}])
-    assert [*kinds([part])] == [False, True]
+    assert [*kinds([part], "rejected")] == [False, True]
+
+
+def test_rows_of_two_kinds_are_refused_for_ms_swift(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its loader would drop one of them; nothing is left behind."""
+    monkeypatch.chdir(tmp_path)
+    said = [{"role": "user", "content": "Which?"}, {"role": "assistant", "content": "b"}]
+    rows = [{"messages": said}, {"messages": said, "rejected": "a"}]
+    for number, some in enumerate((rows[:1], rows[1:])):
+        Path("in.json").write_text(json.dumps(some))
+        done = dataset.convert("in.json", f"{number}.jsonl", to="ms-swift", format="messages")
+        assert done.written == 1
+    Path("in.json").write_text(json.dumps(rows))
+    with pytest.raises(RunError, match="files of their own"):
+        dataset.convert("in.json", "out/all.jsonl", to="ms-swift", format="messages")
+    assert not [*Path("out").iterdir()]

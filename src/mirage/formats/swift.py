@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from mirage.errors import SinkError
@@ -67,7 +67,7 @@ class Swift:
         return not foreign and has_texts(row, "messages", "content")
 
     def together(self) -> Together:
-        return Mixed()
+        return Alike()
 
     def read(self, row: Mapping[str, Any], reading: Reading) -> Instruction:
         system, turns = conversation(row.get("messages"), reading)
@@ -114,18 +114,18 @@ class Swift:
 
 
 @dataclass(slots=True)
-class Mixed:
+class Alike:
     """Where some rows have a rejected answer, the others have null for it once they are a table,
-    and the loader drops those.
+    and the loader drops those: all have to be like the first.
     """
 
-    kinds: set[bool] = field(default_factory=set)
+    ranked: bool | None = None
 
     def __call__(self, sample: Instruction) -> Iterator[Fault]:
-        kind = sample.rejected is not None
-        if self.kinds == {not kind}:
-            yield Fault("rejected", "some rows have a rejected answer: those without are dropped")
-        self.kinds.add(kind)
+        ranked = sample.rejected is not None
+        self.ranked = ranked if self.ranked is None else self.ranked
+        if ranked != self.ranked:
+            yield Fault("mixed", "rows without a rejected answer are dropped where others have one")
 
 
 def conversation(found: Any, reading: Reading) -> tuple[str, tuple[Turn, ...]]:

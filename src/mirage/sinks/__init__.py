@@ -52,7 +52,7 @@ def open_sink(
         types = {**(source_types or {}), **declared}
         return _rows(kind, path, folder, types, embed=embed)
     from mirage.formats.dataset_info import Described
-    from mirage.sinks.described import DescribedSink
+    from mirage.sinks.described import AlikeSink, DescribedSink
     from mirage.sinks.shaped import ShapedSink
 
     form = shape(config.format if config.format in SHAPES else "messages")
@@ -62,7 +62,9 @@ def open_sink(
     if isinstance(form, Described):
         if folder:
             raise ValueError(f"{form.name} is kept in one file: end {config.path!r} in .json")
-        inner = DescribedSink(inner, form, path)
+        inner = DescribedSink(inner, "rejected", form, path)
+    elif form.name == "ms-swift":
+        inner = AlikeSink(inner, "rejected_response")
     embeds = kind in ("webdataset", "imagefolder") or (embed and kind in ("parquet", "hf"))
     return ShapedSink(inner, form, None if embeds else home, config.copy_images, strict)
 
