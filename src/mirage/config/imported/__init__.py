@@ -87,7 +87,7 @@ def import_config(
     top.settle({})
     new.data["sink"] = sink
     made = to_yaml(new.data, Kept(document, new))
-    name = f" of {FilePath(file).name}" if file else ""
+    name = f" out of {FilePath(file).name}" if file else ""
     return Imported(f"# Made{name} by `mirage import-config`.\n\n{made}", ordered(old))
 
 

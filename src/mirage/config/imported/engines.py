@@ -30,7 +30,7 @@ BATCH = dict.fromkeys(
     ("oversized_request_policy", "completion_window", "metadata", "enabled"), ONE_BY_ONE
 )
 CUSTOM = {
-    "max_workers": "as many processes as there are cores call the function",
+    "max_workers": "how many processes call the function is not for the configuration",
     "start_method": "the function runs in processes of its own",
     "max_errors": "!a row whose function fails is a failed record; see `run.max_failures`",
     "max_timeouts": "!a row whose function fails is a failed record; see `run.max_failures`",
@@ -183,11 +183,18 @@ def custom(section: Section, new: New) -> dict[str, Any]:
     found = {
         "file": new.path(script),
         "function": section.text("function_name"),
-        "timeout": section.take("timeout_ms", 1000) / 1000,
+        "timeout": seconds(section),
         "script": new.on_disk(script),
     }
     section.settle(CUSTOM)
     return found
+
+
+def seconds(section: Section) -> float:
+    milliseconds = number(section.take("timeout_ms", 1000))
+    if not isinstance(milliseconds, int | float):
+        raise section.old.wrong((*section.path, "timeout_ms"), "must be a number")
+    return milliseconds / 1000
 
 
 def number(value: Any) -> Any:

@@ -15,6 +15,7 @@ from mirage.config.imported.old import Old, Section
 from mirage.names import Path
 
 HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+DATA = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow")
 SHARDS = "blocks are shared among processes as they come: several `mirage run` share one run"
 NO_SHARDS = {
     "num_shards": SHARDS,
@@ -79,12 +80,11 @@ def source(given: Section, new: New) -> list[dict[str, Any]]:
         found |= lines(text, place)
     elif kind != "loadable":
         given.tell("type", f"'{kind}' is not known: the format follows from the path", lost=True)
-    elif not place.exists() and HUB.fullmatch(text):
-        given.tell("path", "nothing is there, so it is taken for a dataset of the hub")
-        found = {"path": f"hf://{text}", "split": "train"}
-    else:
+    elif not text.lower().endswith(DATA):
         found["format"] = "hf"
         splits = splits_of(place)
+        if not place.exists() and HUB.fullmatch(text):
+            given.tell("path", f"nothing is there; if the hub is meant, write hf://{text}")
     if base := given.text("image_base_path"):
         found["image_base_path"] = new.path(base)
     given.settle({})

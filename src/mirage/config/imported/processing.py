@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path as FilePath
 from typing import Any
 
-from mirage.config.imported.engines import Processors
+from mirage.config.imported.engines import Processors, number
 from mirage.config.imported.new import New
 from mirage.config.imported.old import Old, Section
 from mirage.config.imported.templates import (
@@ -24,6 +24,7 @@ from mirage.config.imported.templates import (
 from mirage.names import NAME, Path
 
 ROW = "row"
+LIMITS = ("min", "max")
 STAYING = "These columns stay, as they did without `remove_columns`."
 PLAIN_KEY = re.compile(NAME)
 
@@ -46,14 +47,21 @@ class Processing:
         declared = self.declared(data)
         written = texts([data.get("outputs"), data.get("output_schema")])
         jinja = modern or is_jinja(written, declared)
-        return from_jinja(declared) if jinja else from_format(declared)
+        if jinja:
+            return from_jinja(declared)
+        objects = {
+            str(each.get("name"))
+            for each in mappings(data.get("outputs"))
+            if str(each.get("output_type")).lower() == "json"
+        }
+        return from_format(objects)
 
     @staticmethod
     def declared(data: dict[str, Any]) -> set[str]:
-        entries = [*(data.get("inputs") or []), *(data.get("outputs") or [])]
-        names = {str(each.get("name")) for each in entries if isinstance(each, dict)}
-        schemas = [each.get("output_schema") for each in entries if isinstance(each, dict)]
-        keys = {str(key) for each in schemas for key in each or []}
+        entries = [*mappings(data.get("inputs")), *mappings(data.get("outputs"))]
+        names = {str(each.get("name")) for each in entries}
+        schemas = [each.get("output_schema") for each in entries]
+        keys = {str(key) for each in schemas if isinstance(each, list | dict) for key in each}
         return names | {key for key in keys if PLAIN_KEY.fullmatch(key)}
 
     def run(self, modern: bool) -> None:
@@ -206,6 +214,11 @@ class Processing:
         return lambda text: translate(text, tell)
 
 
+def mappings(value: Any) -> list[dict[str, Any]]:
+    """Those of a list, if it is one."""
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
 def fresh(name: str, taken: set[str]) -> str:
     """A name like this one that nothing has."""
     name = name if PLAIN_KEY.fullmatch(name) else f"_{name}"
@@ -219,19 +232,12 @@ def bounded(schema: Any) -> Any:
     """The keys of an answer; limits that the environment gave as texts are numbers."""
     if not isinstance(schema, dict):
         return schema
-    made: dict[str, Any] = {}
-    for key, kind in schema.items():
-        if isinstance(kind, dict):
-            kind = {
-                each: float(limit)
-                if "." in limit
-                else int(limit)
-                if each in ("min", "max") and isinstance(limit, str)
-                else limit
-                for each, limit in kind.items()
-            }
-        made[key] = kind
-    return made
+    return {
+        key: {each: number(value) if each in LIMITS else value for each, value in kind.items()}
+        if isinstance(kind, dict)
+        else kind
+        for key, kind in schema.items()
+    }
 
 
 def parameter(script: FilePath, function: str) -> str | None:

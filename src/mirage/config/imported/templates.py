@@ -68,10 +68,15 @@ def code(text: str, tell: Tell) -> str:
     return text
 
 
-def from_format(declared: Collection[str]) -> Translate:
-    """`str.format` wrote a brace as two. What it would have failed at stays as it is."""
+def from_format(objects: Collection[str]) -> Translate:
+    """`str.format` wrote a brace as two, and made texts of all values: `objects`, the answers in
+    JSON, stay texts. What it would have failed at stays as it is.
+    """
 
     def translate(text: str, tell: Tell) -> str:
+        whole = REFERENCE.fullmatch(text)
+        if whole and whole[1] in objects and text == f"{{{whole[1]}}}":
+            return f"{{{{ {whole[1]} | tojson }}}}"
         try:
             pieces = list(Formatter().parse(text))
         except ValueError:
@@ -104,10 +109,11 @@ def items(text: str) -> str:
 
 
 def protected(literal: str, following: str) -> str:
-    """Text that stays what it is: where something in it would be a template, all of it is raw."""
+    """Text that stays what it is: what would be a template in it is raw."""
     whole = literal + following
-    template = "{{" in whole or "{%" in whole or REFERENCE.search(literal)
-    return raw(literal) if template else literal
+    if "{{" in whole or "{%" in whole:
+        return raw(literal)
+    return REFERENCE.sub(lambda found: raw(found[0]), literal)
 
 
 def raw(text: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from mirage.names import Path
 
-PLAIN = re.compile(r"(?:\.{0,2}/)?[A-Za-z_](?:[\w .@+/()\[\]-]*[\w.@+/()\]-])?", re.ASCII)
+PLAIN = re.compile(r"(?:[a-z]+://|\.{0,2}/)?[A-Za-z_](?:[\w .@+/()\[\]-]*[\w.@+/()\]-])?", re.ASCII)
 WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
 STEP = "  "
 
@@ -85,7 +85,14 @@ def _word(value: Any) -> str:
         return value
     if isinstance(value, str) and '"' in value and value.isprintable() and "'" not in value:
         return f"'{value}'"
-    return json.dumps(value, ensure_ascii=False)
+    return re.sub(r"[^ -~]", escaped, json.dumps(value, ensure_ascii=False))
+
+
+def escaped(match: re.Match[str]) -> str:
+    """A character that cannot be seen, as YAML writes it in quotes."""
+    code = ord(match[0])
+    form = f"\\x{code:02x}" if code < 1 << 8 else f"\\u{code:04x}"
+    return match[0] if match[0].isprintable() else form if code < 1 << 16 else f"\\U{code:08x}"
 
 
 def _is_block(text: str) -> bool:
@@ -93,6 +100,7 @@ def _is_block(text: str) -> bool:
     lines = text.split("\n")
     return (
         len(lines) > 1
+        and not text.endswith("\n\n")
         and text.replace("\n", "").replace("\t", "").isprintable()
         and bool(text.strip("\n"))
         and not any(line and not line.strip(" ") for line in lines)
@@ -100,9 +108,7 @@ def _is_block(text: str) -> bool:
 
 
 def _block(text: str) -> list[str]:
-    body = text.rstrip("\n")
-    ends = len(text) - len(body)
+    body = text.removesuffix("\n")
     first = next(line for line in body.split("\n") if line)
     indented = "2" if first[:1] in (" ", "\t") else ""
-    keep = ("-", "", "+")[min(ends, 2)]
-    return [f"|{indented}{keep}", *body.split("\n"), *[""] * (ends - 1)]
+    return [f"|{indented}{'' if text.endswith(chr(10)) else '-'}", *body.split("\n")]
