@@ -10,7 +10,7 @@ file that has no instruction is a fault, and so a row of that file.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -89,9 +89,11 @@ class Instructions(Entries):
         related = self.dataset.index.related(key)
         row = {"id": key, **last}
         if related is not None:
-            row["rel_ins_ids"] = related
+            if not self.whole or "rel_ins_ids" not in row:
+                row["rel_ins_ids"] = related
             digest = xxh3_128_digest(digest + orjson.dumps(related))
-        faults = list(self._faults(row, last, range(at, at + len(raw)), [*values]))
+        here = range(at, at + len(raw))
+        faults = [*self._standing(values, here), *self._dangling(row, related)]
         if earlier:
             row["id"] = key.rpartition("_")[0]
             row["rel_ins_ids"] = related[: -len(earlier)] if related else []
@@ -103,25 +105,22 @@ class Instructions(Entries):
             row["images"] = [self.dataset.image(id) for id in row["image_ids"]]
         return EntryRow(row, faults), digest, None
 
-    def _faults(
-        self, row: Mapping[str, Any], entry: Mapping[str, Any], here: range, keys: list[str]
-    ) -> Iterator[Fault]:
-        """Ids that dangle or stand twice. The loader goes by the training file where there is one;
-        what else an entry relates to is looked at when the `whole` file is.
-        """
-        index, me = self.dataset.index, row["id"]
+    def _standing(self, keys: Iterable[str], here: range) -> Iterator[Fault]:
+        """Ids that stand somewhere before as well."""
         for key in keys:
-            if (first := index.first(key)) is not None and first not in here:
+            first = self.dataset.index.first(key)
+            if first is not None and first not in here:
                 yield Fault("duplicate-id", f"{key} stands at byte {first} of {self.path} as well")
-        for id in row["image_ids"] if is_texts(row.get("image_ids")) else ():
+
+    def _dangling(self, row: Mapping[str, Any], related: Any) -> Iterator[Fault]:
+        """Ids that lead nowhere: those of the row, and those that the training file has for it."""
+        me, store = row["id"], self.dataset.store
+        where = store.path if store else "any image store: there is none beside the file"
+        for id in texts(row.get("image_ids")):
             if not self.dataset.holds(id):
-                store = self.dataset.store
-                where = store.path if store else "any image store: there is none beside the file"
                 yield Fault("dangling-image", f"{me}: {id} is not in {where}")
-        lists = [row.get("rel_ins_ids"), entry.get("rel_ins_ids") if self.whole else None]
-        related = [id for ids in lists if is_texts(ids) for id in ids or ()]
-        for id in dict.fromkeys(related):
-            if index.place(id) is None:
+        for id in dict.fromkeys([*texts(row.get("rel_ins_ids")), *texts(related)]):
+            if self.dataset.index.place(id) is None:
                 yield Fault("dangling-related", f"{me}: {id} is not in {self.path}")
 
 
@@ -203,6 +202,11 @@ def shown(raw: bytes) -> Any:
     except ValueError:
         return None
     return entry.get("image_ids") if isinstance(entry, dict) else None
+
+
+def texts(found: Any) -> list[str]:
+    """A list of texts; none of it where it is something else."""
+    return found if is_texts(found) else []
 
 
 def is_texts(found: Any) -> bool:
