@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from formats.samples import png
-from mixture.toys import toy
+from mixture.toys import images, toy
 
 from mirage import dataset
 from mirage.errors import ConfigError
@@ -133,6 +133,17 @@ def test_a_dataset_of_mimic_it_is_looked_at_as_a_whole(tmp_path: Path) -> None:
     assert (found.format, found.rows) == ("mimic-it", 2)
     assert found.columns["image_ids"].kinds == {"list": 2}
     assert (found.images.count, found.images.distinct, found.broken) == (2, 2, 0)
+
+
+def test_an_image_store_is_rows_of_keys_and_images(tmp_path: Path) -> None:
+    path = images(tmp_path, "S", ["a", "b", "c"])
+    text = path.read_text()
+    path.write_text(f"{text[:-1]}, {text[1:]}")
+    found = dataset.inspect(path, count=1)
+    assert (found.format, found.rows, found.repeated) == ("image-store", 6, 3)
+    assert found.columns["image"].kinds == {"image": 6}
+    assert (found.images.count, found.images.distinct) == (6, 3)
+    assert dataset.inspect(path, limit=2).rows == 2
 
 
 def test_columns_that_are_described_beside_the_rows_are_understood(tmp_path: Path) -> None:

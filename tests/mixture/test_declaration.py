@@ -107,6 +107,11 @@ def test_a_mixture_of_nothing_is_a_mistake(tmp_path: Path) -> None:
     ]
 
 
+def test_more_than_an_epoch_can_hold_is_a_mistake(tmp_path: Path) -> None:
+    text = toy(tmp_path, more="    num_samples: 20000000000\n").read_text()
+    assert "20,000,000,000 samples are too many" in mistakes(tmp_path, text)[0]
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         load_declaration(tmp_path / "data.yaml")

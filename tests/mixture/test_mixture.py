@@ -176,8 +176,9 @@ def test_an_unsound_example_is_an_error_of_its_own(tmp_path: Path) -> None:
         mixture.example(1)
 
 
-def test_a_file_of_another_kind_is_a_mistake(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["TOY_instructions.json", "TOY.json"])
+def test_a_file_of_another_kind_is_a_mistake_with_its_place(tmp_path: Path, name: str) -> None:
     path = toy(tmp_path)
-    (tmp_path / "TOY_instructions.json").write_text("[1]")
-    with pytest.raises(ConfigError, match=r"IMAGE_TEXT\.TOY"):
+    (tmp_path / name).write_text("[1]")
+    with pytest.raises(ConfigError, match=r"data\.yaml:2:3: IMAGE_TEXT\.TOY: .*"):
         open_mixture(path)

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from formats.samples import png
 
+import mirage
 from mirage import dataset
 from mirage.config.models import SinkConfig
 from mirage.dataset.conversion import Conversion
@@ -87,6 +88,27 @@ def test_batches_of_one_group_follow_each_other(tmp_path: Path) -> None:
         assert [len({*groups[at : at + 4]}) for at in range(0, 20, 4)] == [1] * 5
         mixed = mixed or groups not in (sorted(groups), sorted(groups, reverse=True))
     assert mixed
+
+
+@pytest.mark.parametrize("out", ["TOY.json", "TOY_instructions.json", "../"])
+def test_what_is_read_is_never_replaced(tmp_path: Path, out: str) -> None:
+    (tmp_path / "in").mkdir()
+    path = toy(tmp_path / "in")
+    with pytest.raises(ValueError, match="would take the place of"):
+        write(path, out, to="messages")
+
+
+def test_an_epoch_is_written_as_a_dataset_of_mimic_it(tmp_path: Path) -> None:
+    """Which can be mixed again: the earlier question is an instruction of its own."""
+    write(toy(tmp_path), "again/", to="mimic-it")
+    assert dataset.verify(tmp_path / "again").sound
+    found = mirage.load_mimicit(
+        tmp_path / "again/again_instructions.json",
+        images=tmp_path / "again/again.parquet",
+        train=tmp_path / "again/again_train.json",
+    )
+    texts = {item["text"] for item in found}
+    assert texts == {item["text"] for item in mirage.load_mixture(tmp_path / "data.yaml")}
 
 
 def test_a_tokenizer_is_needed_for_its_template(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ RENDERS = click.Choice(["simple", "chat"])
     help="How many of one group follow each other.  [1]",
 )
 @click.option("--epoch", metavar="N", default=0, help="Which epoch's order.  [0]")
-@click.option("--copy-images", is_flag=True, help="Copy images to OUT's folder `images`.")
+@click.option("--container", metavar="KIND", help="The kind of file of OUT.  [by its suffix]")
 @options.as_json
 def mix(config: Path, as_json: bool, **given: Any) -> int:
     """Check a training mixture, show what an epoch holds, and write it.
@@ -80,8 +80,7 @@ def written(mixture: Mixture, render: Render | None, as_json: bool, given: dict[
     from mirage.dataset import meant
     from mirage.mixture.writing import write_mixture
 
-    copies = given["copy_images"] and render is None
-    sink = {"path": given["out"], "format": given["to"], "copy_images": copies}
+    sink = {"path": given["out"], "format": given["to"], "container": given["container"]}
     done = meant(
         lambda: write_mixture(
             mixture,

@@ -115,7 +115,15 @@ def inspect(
     progress: Callable[[int], None] = lambda rows: None,
 ) -> Inspection:
     """What is in the dataset at `path`, its first `limit` rows at most; see `inspection`."""
-    from mirage.dataset import inspection
+    from mirage.dataset import inspection, stores
+
+    if format == stores.STORE or (format is None and stores.recognised(Path(path))):
+        where, base = Path(path), Path.cwd()
+        return meant(
+            lambda: inspection.inspect_store(
+                where, base=base, limit=limit, count=count, progress=progress
+            )
+        )
 
     def look() -> Inspection:
         asked = source(path, format, image_base_path, images_store)

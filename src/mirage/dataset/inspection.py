@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
+
+from xxhash import xxh3_128_digest
 
 from mirage import atomic
 from mirage.config.models import SourceConfig
 from mirage.dataset.opening import opened, training_format
 from mirage.dataset.spread import Seen, Spread
+from mirage.dataset.stores import STORE
+from mirage.dataset.stores import opened as open_store
 from mirage.dataset.verification import images_in
 from mirage.errors import MediaError, boundary
 from mirage.formats import shape
@@ -28,6 +34,7 @@ from mirage.record import Image, Record
 from mirage.sources import BOUNDS
 from mirage.sources.files import FileSource
 from mirage.sources.mimicit import open_files
+from mirage.store import Entry, ImageStore, unpacked
 
 Progress = Callable[[int], None]
 """Called now and then with the number of rows that were looked at so far."""
@@ -129,19 +136,44 @@ def inspect(
         given = source.image_base_path
         folder = rows.root if given is None else base / Path(given).expanduser()
         found = Inspection(name or "rows", len(rows.paths), samples=Samples() if name else None)
-        with Seen(room / "rows.sqlite") as texts, Seen(room / "images.sqlite") as pictures:
-            look = Look(found, among(folder, given=given is not None), texts, pictures)
+
+        def records() -> Iterator[tuple[Record, Shape | None]]:
             for span in rows.rest(()):
                 form = described(shape(name), rows.root / span.file) if name else None
-                for record in rows.read(span):
-                    look.at(record, form)
-                    look.keep(record, count)
-                    if found.rows % SHOWN_EVERY == 0:
-                        progress(found.rows)
-            found.repeated = found.read - texts.distinct
-            found.images.distinct = pictures.distinct
-    found.shown = [row for _, row in sorted(look.kept.items())]
-    return found
+                yield from ((record, form) for record in rows.read(span))
+
+        look = Look(found, among(folder, given=given is not None), count, progress)
+        return look.over(records(), room)
+
+
+def inspect_store(
+    path: Path,
+    *,
+    base: Path,
+    limit: int | None = None,
+    count: int = 0,
+    progress: Progress = lambda rows: None,
+) -> Inspection:
+    """Look at an image store: a row is a key and an image, and one is repeated where its key is.
+
+    Raises ValueError where there is no store at the path.
+    """
+    with atomic.workspace(base) as room, open_store(path) as store:
+
+        def records() -> Iterator[tuple[Record, None]]:
+            for entry in islice(store.entries(), limit):
+                image = Image(entry.key, path=str(path), member=partial(text_of, store, entry))
+                digest = xxh3_128_digest(entry.key.encode("utf-8", "surrogatepass"))
+                values = {"key": entry.key, "image": image}
+                yield Record(store.where(entry), digest, values), None
+
+        files = sum(1 for _ in path.glob("*.parquet")) if path.is_dir() else 1
+        look = Look(Inspection(STORE, files), among(None, given=False), count, progress)
+        return look.over(records(), room)
+
+
+def text_of(store: ImageStore, entry: Entry) -> bytes:
+    return unpacked(store.text(entry))[0]
 
 
 def as_kept(source: SourceConfig, name: str | None, base: Path, room: Path) -> FileSource:
@@ -157,10 +189,29 @@ class Look:
 
     found: Inspection
     locate: Locate
-    texts: Seen
-    pictures: Seen
+    count: int
+    progress: Progress
     kept: dict[int, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
     dice: random.Random = field(default_factory=lambda: random.Random(0))
+    texts: Seen = field(init=False)
+    pictures: Seen = field(init=False)
+
+    def over(self, records: Iterable[tuple[Record, Shape | None]], room: Path) -> Inspection:
+        """Look at every record, each with its format; what was seen is noted in `room`."""
+        found = self.found
+        with (
+            Seen(room / "rows.sqlite") as self.texts,
+            Seen(room / "images.sqlite") as self.pictures,
+        ):
+            for record, form in records:
+                self.at(record, form)
+                self.keep(record)
+                if found.rows % SHOWN_EVERY == 0:
+                    self.progress(found.rows)
+            found.repeated = found.read - self.texts.distinct
+            found.images.distinct = self.pictures.distinct
+        found.shown = [row for _, row in sorted(self.kept.items())]
+        return found
 
     def at(self, record: Record, form: Shape | None) -> None:
         self.found.rows += 1
@@ -219,13 +270,13 @@ class Look:
         images.bytes.add(len(data))
         return self.pictures.note(data)
 
-    def keep(self, record: Record, count: int) -> None:
+    def keep(self, record: Record) -> None:
         """Keep each row with the same chance (Vitter's algorithm R)."""
         number = self.found.rows - 1
-        if record.fault is not None or not count:
+        if record.fault is not None or not self.count:
             return
-        if len(self.kept) < count:
+        if len(self.kept) < self.count:
             self.kept[number] = record.place, recognise(dict(record.values))
-        elif (spot := self.dice.randrange(self.found.read)) < count:
+        elif (spot := self.dice.randrange(self.found.read)) < self.count:
             self.kept.pop([*self.kept][spot])
             self.kept[number] = record.place, recognise(dict(record.values))

@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from mirage.errors import ConfigError, MediaError, Mistake, SourceError
+from mirage.errors import MediaError, SourceError
 from mirage.formats.instruction import Instruction
 from mirage.formats.mimicit import MimicIt
 from mirage.formats.shape import Reading, among, word
@@ -57,9 +57,10 @@ class Dataset:
         try:
             self.instructions = Entries(declared.instructions, KNOWN)
             self.train = None if declared.train is None else Entries(declared.train)
+            for path in declared.images:
+                self.stores.at(path)
         except (ValueError, OSError) as exc:
-            message = f"{declared.group}.{declared.name}: {exc}"
-            raise ConfigError([Mistake("", message)]) from exc
+            raise declared.mistake(exc) from exc
 
     def __len__(self) -> int:
         return len(self.trained)
@@ -152,17 +153,14 @@ class Stores:
         self._process = os.getpid()
 
     def at(self, path: Path) -> ImageStore:
-        """Raises ConfigError where there is no store at the path."""
+        """Raises ValueError or OSError where there is no store at the path."""
         from mirage.store import open_store
 
         if self._process != os.getpid():
             self._inherited = self._opened  # not closed here: they are the other process's
             self._opened, self._process = {}, os.getpid()
         if path not in self._opened:
-            try:
-                self._opened[path] = open_store(path)
-            except (ValueError, OSError) as exc:
-                raise ConfigError([Mistake("images_path", str(exc))]) from exc
+            self._opened[path] = open_store(path)
         return self._opened[path]
 
     def close(self) -> None:

@@ -27,6 +27,7 @@ GROUPS = (IMAGE_TEXT, TEXT_ONLY, IN_CONTEXT, VIDEO_TEXT)
 RATIO = "sample_ratio"
 RATIOS = ("size", "sqrt")
 PATHS = ("mimicit_path", "images_path", "train_config_path")
+MOST = 1_000_000_000
 KEYS = (*PATHS, "num_samples", "task_description")
 
 
@@ -45,6 +46,15 @@ class Declared:
     train: Path | None = None
     samples: int | None = None
     descriptions: tuple[str, ...] = ()
+    place: tuple[str, int, int] = ("", 0, 0)
+
+    def files(self) -> tuple[Path, ...]:
+        train = () if self.train is None else (self.train,)
+        return (self.instructions, *train, *self.images)
+
+    def mistake(self, error: Exception) -> ConfigError:
+        """The error of a file that is not what it shall be, at the dataset's place in the YAML."""
+        return ConfigError([Mistake(f"{self.group}.{self.name}", str(error), *self.place)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +134,7 @@ class _Reader:
             paths.get("train_config_path"),
             self.samples((*at, "num_samples"), given.get("num_samples", -1)),
             self.descriptions((*at, "task_description"), given.get("task_description", [])),
+            (str(self.file), *self.document.key_position(at)),
         )
 
     def path(self, at: Keys, given: Any) -> Path | None:
@@ -145,6 +156,8 @@ class _Reader:
             found = "nothing stands here" if given is None else f"not {given!r:.40}"
             self.wrong(at, f"must be a number of samples, or -1 for all of them; {found}")
             return None
+        if given > MOST:
+            self.wrong(at, f"{given:,} samples are too many for one epoch; the limit is {MOST:,}")
         return None if given in (-1, 0) else given
 
     def descriptions(self, at: Keys, given: Any) -> tuple[str, ...]:

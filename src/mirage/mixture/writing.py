@@ -70,6 +70,9 @@ def write_mixture(
     target. Raises ValueError where the format cannot be told.
     """
     target = (base / sink.path).resolve()
+    for path in (path for each in mixture.datasets for path in each.declared.files()):
+        if path.resolve() == target or target in path.resolve().parents:
+            raise ValueError(f"{sink.path} would take the place of {path}, which is read")
     order = array("Q")
     for batch in mixture.batches(batch_size, epoch):
         order.extend(batch)
