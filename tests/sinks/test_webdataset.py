@@ -50,7 +50,7 @@ def data(value: Any) -> Any:
 
 def test_a_sample_is_its_row_and_its_images(tmp_path: Path) -> None:
     """The row keeps null or an empty list where images stood; the members have one key."""
-    rows = [
+    rows: list[Row] = [
         {"text": "one", "image": image(PNG)},
         {"text": "two", "images": [image(PNG), image(JPEG)]},
         {"text": "none", "image": None, "images": []},
@@ -68,7 +68,7 @@ def test_a_sample_is_its_row_and_its_images(tmp_path: Path) -> None:
 
 def test_rows_come_back(tmp_path: Path) -> None:
     """Whatever columns the images were in, one or a list of them, and lists of one."""
-    rows = [
+    rows: list[Row] = [
         {"image": PNG, "mask": JPEG, "a": 1},
         {"image": None, "images": [PNG], "a": {"b": [None, 1.5]}},
         {"images": [PNG]},
