@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,21 @@ from mirage import dataset
 from mirage.dataset.verification import Violation
 from mirage.errors import ConfigError, RunError
 from mirage.formats import shape
-from mirage.formats.dataset_info import described, formatting
+from mirage.formats.dataset_info import Described, described, formatting, updated
 
+PAGES = Path(__file__).parents[2] / "docs" / "formats"
 SAID = [{"from": "human", "value": "What?"}, {"from": "gpt", "value": "A cat."}]
 ROWS = [{"conversations": SAID, "source": "chat"}]
 PAIR = {"role": "assistant", "content": "b"}, {"role": "assistant", "content": "a"}
 ASKED = [{"role": "user", "content": "Which?"}]
 RANKED = {"messages": ASKED, "chosen": PAIR[0], "rejected": PAIR[1], "images": []}
 PLAIN = {"messages": [*ASKED, PAIR[0]], "images": []}
+
+
+def sharegpt() -> Described:
+    form = shape("sharegpt")
+    assert isinstance(form, Described)
+    return form
 
 
 @pytest.fixture
@@ -157,7 +165,7 @@ def test_a_row_of_the_other_kind_breaks_a_rule(here: Path) -> None:
     put(here / "train.json", [RANKED, PLAIN])
     entry = {"file_name": "train.json", "formatting": "sharegpt", "ranking": True}
     columns = {name: name for name in ("messages", "images", "chosen", "rejected")}
-    tags = shape("sharegpt").written.tags  # type: ignore[attr-defined]
+    tags = sharegpt().written.tags
     put(here / "dataset_info.json", {"train": {**entry, "columns": columns, "tags": {**tags}}})
     found: list[Violation] = []
     dataset.verify("train.json", report=found.append)
@@ -202,3 +210,12 @@ def test_verify_finds_what_rows_break_together(here: Path) -> None:
     assert dataset.verify("train-*.json", format="sharegpt").sound
     dataset.verify("whole.json", format="sharegpt", report=found.append)
     assert [(each.place, each.rule) for each in found] == [("0/whole.json#1000", "late-images")]
+
+
+@pytest.mark.parametrize("name", ["sharegpt", "alpaca"])
+def test_the_page_shows_the_description_that_is_written(name: str) -> None:
+    text = (PAGES / f"{name}.md").read_text("utf-8")
+    (shown,) = re.findall(r"^```jsonc\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    form = shape(name)
+    assert isinstance(form, Described)
+    assert updated({}, form, "train.json", {False}) == json.loads(shown)
