@@ -139,6 +139,15 @@ def test_what_sglang_takes_by_itself_is_written_out() -> None:
     assert not made.lost
 
 
+def test_the_environment_has_no_place_in_prompts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was replaced there is lost; a dollar that named nothing is text, there and here."""
+    monkeypatch.setenv("STYLE", "dry")
+    old = text().replace("say {{ q }}", "say {{ q }} in $STYLE for $5 or ${NOBODY}")
+    made = convert(old)
+    assert [each.path for each in made.lost] == ["processing_params.outputs[0].prompt"]
+    assert "$STYLE for $5 or ${% raw %}{NOBODY}{% endraw %}" in made.text
+
+
 def test_several_datasets_go_to_one_place() -> None:
     """A run writes one dataset; that the others had places of their own is told."""
     old = text(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path as FilePath
 from typing import Any
 
 from mirage.config.imported.engines import Processors, number
-from mirage.config.imported.new import New
+from mirage.config.imported.new import VARIABLE, New
 from mirage.config.imported.old import Old, Section
 from mirage.config.imported.templates import (
     Translate,
@@ -66,6 +67,8 @@ class Processing:
 
     def run(self, modern: bool) -> None:
         translate = self.translate(modern)
+        for key in ("inputs", "outputs"):
+            self.new.origins[key,] = (*self.section.path, key)
         for path, _ in self.section.each("inputs"):
             self.input(self.old.section(*path))
         for path, _ in self.section.each("outputs"):
@@ -211,7 +214,13 @@ class Processing:
         def tell(message: str, lost: bool = False) -> None:
             self.old.tell(path, message, lost)
 
-        return lambda text: translate(text, tell)
+        def told(text: str) -> str:
+            for found in VARIABLE.finditer(text):
+                if (found[1] or found[2] or "") in os.environ:
+                    tell(f"{found[0]} was the environment's; it has no place in templates", True)
+            return translate(text, tell)
+
+        return told
 
 
 def mappings(value: Any) -> list[dict[str, Any]]:
