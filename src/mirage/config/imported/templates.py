@@ -42,11 +42,12 @@ def from_jinja(declared: Collection[str]) -> Translate:
     """Jinja left single braces alone, took comments out, and the last newline with them."""
 
     def translate(text: str, tell: Tell) -> str:
+        text = text.removesuffix("\n")
         made, at = "", 0
         for found in JINJA.finditer(text):
             made += plain(text[at : found.start()], tell) + code(found[0], tell)
             at = found.end()
-        return (made + plain(text[at:], tell)).removesuffix("\n")
+        return made + plain(text[at:], tell)
 
     def plain(text: str, tell: Tell) -> str:
         def single(match: re.Match[str]) -> str:
