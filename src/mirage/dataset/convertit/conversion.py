@@ -34,6 +34,8 @@ QUALITY = 95
 large, and no truer to what was filmed.
 """
 THREADS = min(8, os.cpu_count() or 1)
+FETCHING = 8
+"""How many pictures are fetched at once, as `run.fetch.per_host`."""
 STEP = 1_000
 """How many pictures are done between two reports of progress."""
 
@@ -49,10 +51,11 @@ def convert(
     """
     done = Conversion("", "image-store")
     ready = partial(prepared, resize=resize)
+    threads = max(THREADS, FETCHING) if where.web else THREADS
     with atomic.workspace(target.parent) as room:
         listed = room / "failed.jsonl"
         with listed.open("wb") as failures, StoreWriter(target) as store:
-            for frame, found in in_order(family.frames(where), ready):
+            for frame, found in in_order(family.frames(where), ready, threads):
                 done.read += 1
                 try:
                     if isinstance(found, RecordError):
@@ -82,15 +85,15 @@ def refuse(place: str, error: RecordError, done: Conversion, failures: BinaryIO)
 
 
 def in_order(
-    frames: Iterable[Frame], ready: Callable[[Frame], bytes | RecordError]
+    frames: Iterable[Frame], ready: Callable[[Frame], bytes | RecordError], threads: int
 ) -> Iterator[tuple[Frame, bytes | RecordError]]:
     """Every frame and what became of it, made ready by several threads, a few ahead."""
     ahead: deque[tuple[Frame, Future[bytes | RecordError]]] = deque()
-    with ThreadPoolExecutor(THREADS) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         try:
             for frame in frames:
                 ahead.append((frame, pool.submit(ready, frame)))
-                if len(ahead) > 2 * THREADS:
+                if len(ahead) > 2 * threads:
                     first, made = ahead.popleft()
                     yield first, made.result()
             while ahead:
