@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mirage.formats import SHAPES, recognise, shape
 from mirage.formats.shape import Reading, among
@@ -62,3 +64,33 @@ def as_given(value: Any) -> Any:
     if isinstance(value, list):
         return [as_given(item) for item in value]
     return getattr(value, "given", value)
+
+
+KEYS = st.sampled_from(["role", "content", "type", "from", "value", "ref", "bbox", "path"])
+ODD = st.recursive(
+    st.none() | st.booleans() | st.integers(-1, 3) | st.sampled_from(["", "<image>", "user", "x"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(KEYS, inner, max_size=3),
+    max_leaves=4,
+)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_whatever_stands_in_a_row_is_told(name: str, data: st.DataObject) -> None:
+    """A value of another type, however deep, is no more than a broken rule."""
+    row = data.draw(st.sampled_from(lines(f"{name}.jsonl")))
+    place, key = data.draw(st.sampled_from([*places(row)]))
+    place[key] = data.draw(ODD)
+    recognise([row])
+    shape(name).read(row, reading())
+
+
+def places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Everything that stands in a value, by what it stands in and where."""
+    keys = (
+        value if isinstance(value, Mapping) else range(len(value) if isinstance(value, list) else 0)
+    )
+    for key in keys:
+        yield value, key
+        yield from places(value[key])

@@ -76,7 +76,7 @@ def described(form: Shape, path: Path) -> Shape:
 
 def formatting(path: Path) -> str | None:
     """The format of a file, where it is described. Raises ValueError for a torn description."""
-    said = {each.get("formatting", "alpaca") for each in entries(path)}
+    said = [each.get("formatting", "alpaca") for each in entries(path)]
     known = {FORMATS.get(each) for each in said if isinstance(each, str)}
     return known.pop() if len(known) == 1 else None
 

@@ -178,7 +178,8 @@ def said_by(found: Any, what: str, layout: Layout, reading: Reading) -> tuple[st
         reading.fault("messages", f"{what} is {word(found)}, not an object")
         return "", ""
     role, text = found.get(tags.get("role_tag", "")), found.get(tags.get("content_tag", ""))
-    if role in {*TOOLS, tags.get("observation_tag"), tags.get("function_tag")} - {None}:
+    tools = {*TOOLS, tags.get("observation_tag"), tags.get("function_tag")}
+    if isinstance(role, str) and role in tools:
         reading.fault("tools", f"{what} is a call of a tool: a sample has none")
         return "", ""
     if not isinstance(role, str) or role not in roles:

@@ -41,6 +41,7 @@ ROLES: dict[str, Role] = {
     **{"assistant": "assistant", "gpt": "assistant", "bot": "assistant"},
 }
 TOOLS = frozenset({"tool", "tool_call", "tool_response"})
+KNOWN = {*ROLES, *TOOLS}
 INLINE = re.compile("<img>.+?</img>")
 USED = (
     *("id", "messages", "images", "image", "system", "system_prompt"),
@@ -141,10 +142,10 @@ def conversation(found: Any, reading: Reading) -> tuple[str, tuple[Turn, ...]]:
             reading.fault("messages", f"{what} is {word(each)}, not an object")
             continue
         role, text = each.get("role"), each.get("content")
-        if role in TOOLS:
-            reading.fault("tools", f"{what} is a call of a tool: a sample has none")
-        elif not isinstance(role, str) or (role not in ROLES and (role != "system" or number)):
+        if not isinstance(role, str) or (role not in KNOWN and (role != "system" or number)):
             reading.fault("roles", f"{what} has the role {role!r}")
+        elif role in TOOLS:
+            reading.fault("tools", f"{what} is a call of a tool: a sample has none")
         elif not isinstance(text, str):
             reading.fault("content", f"{what} has {word(text)} for its content")
         elif role == "system":
@@ -174,7 +175,7 @@ def found_objects(found: Any, reading: Reading) -> Objects | None:
         if found.get("bbox_type") not in (None, "real"):
             reading.fault("objects", "the boxes are not in pixels: 'bbox_type' is not 'real'")
             return None
-        if any(found.get("image_id") or ()):
+        if any(reading.value(found, "image_id", list, [])):
             reading.fault("objects", "boxes are in other images than the first: see 'image_id'")
             return None
     return objects(found, reading)
