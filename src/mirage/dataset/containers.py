@@ -51,7 +51,7 @@ def container(rows: FileSource, room: Path) -> Container | None:
             return Archives(Index(room / "keys.sqlite"))
         case WithImages():
             return Folder(rows, Index(room / "named.sqlite"))
-        case Tables():
+        case Tables() if rows.growing is None:
             return TableFiles(rows)
         case Lines() | JsonArray():
             return Texts()

@@ -99,6 +99,8 @@ def _rows(
             from mirage.sinks.imagefolder import ImagefolderSink
 
             return ImagefolderSink(path, types)
+        case "folder":
+            raise ValueError("only mimic-it is kept in a folder of several kinds of file")
 
 
 def container_of(config: SinkConfig) -> Container:
