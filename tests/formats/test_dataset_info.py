@@ -14,7 +14,7 @@ from mirage import dataset
 from mirage.dataset.verification import Violation
 from mirage.errors import ConfigError, RunError
 from mirage.formats import shape
-from mirage.formats.dataset_info import Described, described, formatting, updated
+from mirage.formats.dataset_info import Described, described, entry, formatting, updated
 
 PAGES = Path(__file__).parents[2] / "docs" / "formats"
 SAID = [{"from": "human", "value": "What?"}, {"from": "gpt", "value": "A cat."}]
@@ -206,9 +206,11 @@ def test_verify_finds_what_rows_break_together(here: Path) -> None:
     put(here / "train-1.json", rows[:600])
     put(here / "train-2.json", rows[600:])
     put(here / "whole.json", rows)
+    names = ("train-1.json", "train-2.json", "whole.json")
+    put(here / "dataset_info.json", {n: entry(sharegpt(), n, False) for n in names})
     found: list[Violation] = []
-    assert dataset.verify("train-*.json", format="sharegpt").sound
-    dataset.verify("whole.json", format="sharegpt", report=found.append)
+    assert dataset.verify("train-*.json").sound
+    dataset.verify("whole.json", report=found.append)
     assert [(each.place, each.rule) for each in found] == [("0/whole.json#1000", "late-images")]
 
 

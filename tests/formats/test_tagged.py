@@ -9,8 +9,9 @@ import pytest
 
 from mirage.errors import SinkError
 from mirage.formats import recognise, shape
+from mirage.formats.dataset_info import Described
 from mirage.formats.instruction import IMAGE, Instruction, Objects, Shown, Turn, turn
-from mirage.formats.shape import Joint, Reading, among, fit
+from mirage.formats.shape import Joint, Reading, Shape, among, fit
 from mirage.record import Image
 
 from .samples import PICTURES
@@ -142,8 +143,7 @@ def test_images_in_answers_are_read_and_written() -> None:
         assert turns == DRAWN
 
 
-def broken_together(name: str, samples: list[Instruction]) -> list[tuple[int, str]]:
-    form = shape(name)
+def broken_together(form: Shape, samples: list[Instruction]) -> list[tuple[int, str]]:
     assert isinstance(form, Joint)
     look = form.together()
     return [(at, fault.rule) for at, sample in enumerate(samples) for fault in look(sample)]
@@ -152,14 +152,19 @@ def broken_together(name: str, samples: list[Instruction]) -> list[tuple[int, st
 @pytest.mark.parametrize("name", ["sharegpt", "alpaca"])
 @pytest.mark.parametrize(("at", "told"), [(0, []), (999, []), (1000, ["late-images"])])
 def test_the_first_thousand_rows_must_show_an_image(name: str, at: int, told: list[str]) -> None:
-    """Where any row does: the loader takes the column for one of nulls otherwise."""
+    """Where any row does: the loader takes the column for one of nulls otherwise. Messages that are
+    not described may be another program's.
+    """
+    form = shape(name)
+    assert isinstance(form, Described)
     rows = [Instruction(SHOWN)] * at + [Instruction(SHOWN, PICTURE)] * 2
-    assert broken_together(name, rows) == [(at, rule) for rule in told]
-    assert not broken_together(name, [Instruction(SHOWN)] * 1001)
+    assert broken_together(form.at(form.written), rows) == [(at, rule) for rule in told]
+    assert not broken_together(form.at(form.written), rows[:at])
+    assert not broken_together(form, rows)
 
 
 def test_all_rows_of_ms_swift_are_of_one_kind() -> None:
     """Its loader drops those without a rejected answer, where others have one."""
     plain, ranked = Instruction(SHOWN), Instruction(SHOWN, rejected="A dog.")
-    assert not broken_together("ms-swift", [ranked, ranked])
-    assert broken_together("ms-swift", [plain, plain, ranked, plain]) == [(2, "mixed")]
+    assert not broken_together(shape("ms-swift"), [ranked, ranked])
+    assert broken_together(shape("ms-swift"), [plain, plain, ranked, plain]) == [(2, "mixed")]

@@ -53,7 +53,7 @@ class Alpaca:
         return "instruction" in row and bool(row.keys() & {"output", "chosen"})
 
     def together(self) -> Together:
-        return LateImages()
+        return LateImages(described=self.layout is not None)
 
     def read(self, row: Mapping[str, Any], reading: Reading) -> Instruction:
         layout = self.layout or USUAL

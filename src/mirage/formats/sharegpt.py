@@ -76,7 +76,7 @@ class Sharegpt:
         return paired and not foreign and has_texts(row, "messages", "content")
 
     def together(self) -> Together:
-        return LateImages()
+        return LateImages(described=self.layout is not None)
 
     def read(self, row: Mapping[str, Any], reading: Reading) -> Instruction:
         layout = self.layout or (OPENAI if "messages" in row else CLASSIC)
@@ -114,13 +114,16 @@ class Sharegpt:
 class LateImages:
     """LLaMA-Factory hands its rows to `datasets`, which makes a column of nulls where the first
     thousand of them have no image: then one that comes later does not fit, and nothing is loaded.
+    Rows that nobody has described to LLaMA-Factory may be another program's.
     """
 
+    described: bool
     rows: int = 0
     seen: bool = False
 
     def __call__(self, sample: Instruction) -> Iterator[Fault]:
-        if sample.images and not self.seen and self.rows >= BATCH:
+        late = not self.seen and self.rows >= BATCH
+        if sample.images and late and self.described:
             yield Fault("late-images", f"no image in the first {BATCH} rows, and here is one")
         self.seen = self.seen or bool(sample.images)
         self.rows += 1
