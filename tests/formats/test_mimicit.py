@@ -118,9 +118,7 @@ TWINS = [
     ("_instructions", '"TOY_INS_000001"', '"TOY_INS_000000"', "duplicate-id#1"),
     ("_instructions", '"answer":"Red."', '"reply":"Red."', "missing#0"),
     ("_instructions", '"answer":"Red."', '"answer":null', "missing#0"),
-    ("_instructions", '"rel_ins_ids":[],"source"', '"rel_ins_ids":null,"source"', "type#4"),
-    ("_instructions", '"image_ids":[],', "", "missing#4"),
-    ("_instructions", '"image_ids":[],', '"image_ids":null,', "type#4"),
+    ("_instructions", '"rel_ins_ids":[],"source"', '"rel_ins_ids":null,"source"', "missing#4"),
     ("_instructions", '"image_ids":[],', '"image_ids":"TOY_IMG_a",', "type#4"),
     ("_instructions", "What colour", "<image>What colour", "literal-tag#0"),
     ("_instructions", "Red.", "Red.<|endofchunk|>", "literal-tag#0"),
@@ -159,11 +157,22 @@ def test_a_broken_twin_is_told_by_its_rule(
     assert [each for each in told if each.startswith(f"{kind} ") and place in each], told
 
 
+@pytest.mark.parametrize("given", ["", '"image_ids":null,'], ids=["missing", "null"])
+def test_a_row_of_text_may_have_no_list_of_images(tmp_path: Path, given: str) -> None:
+    """The loader forgives that, so that it is a note, and the row is read."""
+    for path in GOLDEN.iterdir():
+        text = path.read_text("utf-8").replace('"image_ids":[],', given)
+        (tmp_path / path.name).write_text(text, "utf-8")
+    found = dataset.verify(tmp_path)
+    assert (found.sound, dict(found.notes)) == (True, {"missing": 1})
+    assert dataset.convert(tmp_path, tmp_path / "out.json", to="llava").refused == 0
+
+
 def test_everything_wrong_is_told_in_one_run(tmp_path: Path) -> None:
     """One twin with all of it."""
     for path in GOLDEN.iterdir():
         text = path.read_text("utf-8")
-        for name, old, new, _ in (TWINS[0], TWINS[3], TWINS[8], TWINS[15], TWINS[20]):
+        for name, old, new, _ in (TWINS[0], TWINS[3], TWINS[6], TWINS[13], TWINS[18]):
             if path.name == f"TOY{name}.json":
                 text = text.replace(old, new, 1)
         (tmp_path / path.name).write_text(text, "utf-8")

@@ -9,7 +9,7 @@ A conversation is one row as well: `earlier` holds the turns before the last; in
 its questions is an entry of its own. The three files of a dataset are the matter of
 `sources.mimicit` and `sinks.mimicit`.
 
-Shape and rules: https://github.com/Luodian/Otter, mimic-it/README.md, and `MimicitDataset` in
+Shape and rules: `MimicitDataset` in https://github.com/Luodian/Otter,
 pipeline/mimicit_utils/mimicit_dataset.py, whose prompts make the words in RESERVED special.
 """
 
@@ -82,11 +82,10 @@ class MimicIt:
 
 
 def listed(row: Mapping[str, Any], key: str, reading: Reading) -> tuple[str, ...]:
-    """A list of ids, which the loader asks for even where it is empty."""
-    if key not in row:
-        reading.fault("missing", f"'{key}' is missing")
-    elif row[key] is None:
-        reading.fault("type", f"'{key}' is null, not a list")
+    """A list of ids. The loader forgives one thing: no `image_ids`, in rows of text."""
+    if row.get(key) is None:
+        tell = reading.note if key == "image_ids" else reading.fault
+        tell("missing", f"'{key}' is {'null, not a list' if key in row else 'missing'}")
     return reading.texts(row, key)
 
 
