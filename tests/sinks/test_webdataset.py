@@ -181,6 +181,16 @@ def test_what_no_archive_can_hold_is_refused(tmp_path: Path) -> None:
     assert [*archive(tmp_path / "out.tar")] == ["k.json"]
 
 
+def test_samples_never_melt_into_one(tmp_path: Path) -> None:
+    """Equal keys at the seam of two parts: in archives of their own, or not at all."""
+    blocks: list[list[Row]] = [[{"__key__": "k", "a": 1}], [{"__key__": "k", "a": 2}]]
+    with pytest.raises(RunError, match="have the key 'k'"):
+        publish(sink(tmp_path, "out.tar"), tmp_path / "x", *blocks)
+    assert not (tmp_path / "out.tar").exists()
+    publish(sink(tmp_path, "out/", format="webdataset"), tmp_path / "y", *blocks)
+    assert back(tmp_path, "out") == [row for block in blocks for row in block]
+
+
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     """Archives of other names are not ours to replace."""
     (tmp_path / "out").mkdir()

@@ -25,7 +25,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from mirage import atomic
-from mirage.errors import MediaError, SinkError
+from mirage.errors import MediaError, RunError, SinkError
 from mirage.media import extension, sniff
 from mirage.record import Image, PartReport
 from mirage.sinks.apart import apart, deeper
@@ -109,17 +109,23 @@ class Archives:
         self.place = place
         self.number = -1
         self.samples = 0
+        self.last = ""
         self.file: BinaryIO | None = None
         self.stack = ExitStack()
 
     def add(self, part: Path, limit: int) -> None:
-        """Write all samples of a part, a further archive beginning at `limit` bytes (0: never)."""
+        """Write all samples of a part, a further archive beginning at `limit` bytes (0: never).
+
+        Raises RunError where two samples would become one: their keys are equal.
+        """
         for key, members in samples(part):
             if self.file is not None and limit and self.file.tell() >= limit:
                 self.close()
             file = self.file or self.open()
             name = key if key is not None else f"{self.number:06}{self.samples:06}"
-            self.samples += 1
+            if name == self.last:
+                raise RunError(f"two samples, one after the other, have the key '{name}'")
+            self.samples, self.last = self.samples + 1, name
             for kind, data in members:
                 info = tarfile.TarInfo(f"{name}.{kind}")
                 info.size = len(data)
@@ -128,7 +134,7 @@ class Archives:
                 file.write(bytes(-len(data) % tarfile.BLOCKSIZE))
 
     def open(self) -> BinaryIO:
-        self.number, self.samples = self.number + 1, 0
+        self.number, self.samples, self.last = self.number + 1, 0, ""
         opened = self.place(self.number).open("xb", buffering=atomic.CHUNK)
         self.file = self.stack.enter_context(opened)
         return self.file
