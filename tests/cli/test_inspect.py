@@ -34,7 +34,10 @@ def test_a_dataset_is_seen_in_eighty_columns(samples: Path) -> None:
     assert "201 shown, 1 different" in told
     assert "answers, by characters" in told
     assert "128 - 255" in told
-    assert "from" in told.partition("128 - 255")[2]
+    shown = [line.strip() for line in told.partition("l.jsonl#")[2].splitlines()]
+    assert shown[1].startswith("id        id-")
+    assert shown[2] == "user      [image] What?"
+    assert shown[3].startswith("assistant")
 
 
 def test_it_is_one_json_document(samples: Path) -> None:

@@ -100,8 +100,8 @@ def test_a_limit_is_the_most_rows_that_are_looked_at(tmp_path: Path) -> None:
 
 def test_rows_to_show_are_drawn_from_all_and_always_the_same(tmp_path: Path) -> None:
     path = lines(tmp_path / "rows.jsonl", *({"n": n} for n in range(500)))
-    shown = [row["n"] for _, row in dataset.inspect(path, count=5).shown]
-    assert shown == [row["n"] for _, row in dataset.inspect(path, count=5).shown]
+    shown = [row.values["n"] for row in dataset.inspect(path, count=5).shown]
+    assert shown == [row.values["n"] for row in dataset.inspect(path, count=5).shown]
     assert shown == sorted(set(shown))
     assert len(shown) == 5
     assert shown[-1] > 50

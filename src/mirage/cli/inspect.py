@@ -25,7 +25,7 @@ from mirage.cli.text import (
 )
 
 if TYPE_CHECKING:
-    from mirage.dataset.inspection import Images, Inspection
+    from mirage.dataset.inspection import Images, Inspection, Row
     from mirage.dataset.spread import Spread
 
 BARS = " ▁▂▃▄▅▆▇█"
@@ -65,14 +65,30 @@ def inspect(path: str, as_json: bool, count: int, **given: Any) -> None:
         say("\n" + table(["", *SPREAD, "spread"], (measured(*each) for each in numbers)))
     for label, spread in drawn(found):
         say(f"\n{click.style(f'  {label}', bold=True)}\n{histogram(spread)}")
-    for place, row in found.shown:
-        say(f"\n{click.style(clean(place), bold=True)}")
-        for name, value in row.items():
-            text = value if isinstance(value, str) else as_text(value)
-            say(field(short(name, LABEL - 1), cut(clean(text)), color="cyan"))
+    for row in found.shown:
+        say(f"\n{click.style(clean(row.place), bold=True)}")
+        for name, value in said(row):
+            say(field(short(name, LABEL - 1), cut(clean(value)), color="cyan"))
     if found.broken:
         again = command("mirage", "verify", path)
         say(f"\nnext: {click.style(again, bold=True)}")
+
+
+def said(row: Row) -> Iterator[tuple[str, str]]:
+    """A row as labels and texts: a sample turn by turn, any other key by key."""
+    sample = row.sample
+    if sample is None:
+        for name, value in row.values.items():
+            yield name, value if isinstance(value, str) else as_text(value)
+        return
+    yield "id", sample.id
+    if sample.system:
+        yield "system", sample.system
+    for turn in sample.turns:
+        parts = (part if isinstance(part, str) else "[image] " for part in turn.parts)
+        yield turn.role, "".join(parts)
+    if sample.rejected is not None:
+        yield "rejected", sample.rejected
 
 
 def told(found: Inspection) -> Iterator[tuple[str, str]]:
@@ -139,7 +155,7 @@ def drawn(found: Inspection) -> Iterator[tuple[str, Spread]]:
         yield "answers, by characters", found.samples.answers
     elif texts := {n: c.lengths for n, c in found.columns.items() if c.kinds.get("text")}:
         longest = max(texts, key=lambda name: texts[name].sum)
-        yield f"{short(longest, 40)}, by length", texts[longest]
+        yield f"{short(longest, 40)}, by characters", texts[longest]
 
 
 def histogram(spread: Spread) -> str:
@@ -190,7 +206,7 @@ def summed(found: Inspection) -> dict[str, Any]:
             "answer": numbers(samples.answers),
         },
         "images": pictured(found.images),
-        "shown": [{"place": place, "row": plain(row)} for place, row in found.shown],
+        "shown": [{"place": row.place, "row": plain(row.values)} for row in found.shown],
     }
 
 

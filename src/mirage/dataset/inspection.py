@@ -94,6 +94,15 @@ class Images:
     bytes: Spread = field(default_factory=Spread)
 
 
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row to be shown: as it stands in its file, and the sample in it where there is one."""
+
+    place: str
+    values: Mapping[str, Any]
+    sample: Instruction | None
+
+
 @dataclass(slots=True)
 class Inspection:
     """What was found. `repeated` counts rows that say, and show, what an earlier one did: in a
@@ -111,7 +120,7 @@ class Inspection:
     """Values in columns beyond the first so many."""
     samples: Samples | None = None
     images: Images = field(default_factory=Images)
-    shown: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+    shown: list[Row] = field(default_factory=list)
 
     @property
     def read(self) -> int:
@@ -191,7 +200,7 @@ class Look:
     locate: Locate
     count: int
     progress: Progress
-    kept: dict[int, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
+    kept: dict[int, Row] = field(default_factory=dict)
     dice: random.Random = field(default_factory=lambda: random.Random(0))
     texts: Seen = field(init=False)
     pictures: Seen = field(init=False)
@@ -205,7 +214,6 @@ class Look:
         ):
             for record, form in records:
                 self.at(record, form)
-                self.keep(record)
                 if found.rows % SHOWN_EVERY == 0:
                     self.progress(found.rows)
             found.repeated = found.read - self.texts.distinct
@@ -221,6 +229,7 @@ class Look:
         values = recognise(dict(record.values))
         self.columns(values)
         sample = self.sample(record.values, form)
+        self.keep(record.place, values, sample)
         if sample is None:
             for image in images_in(values):
                 self.image(image)
@@ -270,13 +279,10 @@ class Look:
         images.bytes.add(len(data))
         return self.pictures.note(data)
 
-    def keep(self, record: Record) -> None:
+    def keep(self, place: str, values: Mapping[str, Any], sample: Instruction | None) -> None:
         """Keep each row with the same chance (Vitter's algorithm R)."""
-        number = self.found.rows - 1
-        if record.fault is not None or not self.count:
-            return
         if len(self.kept) < self.count:
-            self.kept[number] = record.place, recognise(dict(record.values))
-        elif (spot := self.dice.randrange(self.found.read)) < self.count:
+            self.kept[self.found.rows] = Row(place, values, sample)
+        elif self.count and (spot := self.dice.randrange(self.found.read)) < self.count:
             self.kept.pop([*self.kept][spot])
-            self.kept[number] = record.place, recognise(dict(record.values))
+            self.kept[self.found.rows] = Row(place, values, sample)
