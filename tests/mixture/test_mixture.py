@@ -74,6 +74,10 @@ def test_the_keys_of_the_train_file_are_the_training_set(tmp_path: Path) -> None
     train.write_text(json.dumps({"TOY_INS_000000": ["TOY_INS_000001"]}))
     (related,) = open_mixture(path).example(0).related
     assert related.id == "TOY_INS_000001"
+    for each in (bare := {id: dict(each) for id, each in TOY.items()}).values():
+        del each["rel_ins_ids"]
+    instructions(tmp_path, "TOY", bare)
+    assert wrong(path) == {}
 
 
 def test_images_are_read_out_of_the_store_when_they_are_wanted(tmp_path: Path) -> None:
@@ -145,7 +149,7 @@ def test_torn_files_are_named_and_read_up_to_the_tear(tmp_path: Path) -> None:
 def test_what_the_format_forbids_is_told(tmp_path: Path) -> None:
     odd = {
         "tag": entry("What is <image>?", "x"),
-        "null": {"instruction": "q", "answer": None, "image_ids": None, "rel_ins_ids": []},
+        "null": {"instruction": "q", "answer": None, "image_ids": 7, "rel_ins_ids": []},
         "list": [1],
     }
     instructions(tmp_path, "T", odd)

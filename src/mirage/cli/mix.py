@@ -29,7 +29,7 @@ RENDERS = click.Choice(["simple", "chat"])
     epilog=options.example(
         "mirage mix data.yaml",
         "mirage mix data.yaml --to sharegpt --out out/train.json",
-        "mirage mix data.yaml --render chat --tokenizer models/qwen --out out/train.jsonl",
+        "mirage mix data.yaml --render chat --tokenizer qwen --out train.jsonl",
     )
 )
 @click.argument("config", metavar="DATA.YAML", type=click.Path(path_type=Path))
@@ -43,7 +43,7 @@ RENDERS = click.Choice(["simple", "chat"])
     metavar="N",
     default=1,
     type=click.IntRange(1),
-    help="How many of one group follow each other.  [1]",
+    help="So many of one group follow each other.  [1]",
 )
 @click.option("--epoch", metavar="N", default=0, help="Which epoch's order.  [0]")
 @click.option("--container", metavar="KIND", help="The kind of file of OUT.  [by its suffix]")
