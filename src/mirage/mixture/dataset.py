@@ -108,7 +108,7 @@ class Dataset:
         ids = values.get("image_ids")
         keys = [key for key in ids if isinstance(key, str)] if isinstance(ids, list) else []
         images = [self.image(key, reading) for key in keys]
-        unread = {} if self.train is None else {"rel_ins_ids": []}  # the train file says it
+        unread: dict[str, Any] = {} if self.train is None else {"rel_ins_ids": []}
         return SHAPE.read({**unread, **values, "id": id, "images": images}, reading)
 
     def image(self, key: str, reading: Reading) -> Image:
