@@ -54,7 +54,7 @@ class AOKVQA:
         seen: set[str] = set()
 
         def look(sample: Instruction) -> Iterator[Fault]:
-            if sample.id in seen:
+            if sample.id and sample.id in seen:
                 yield Fault("duplicate-id", f"{sample.id!r} is the id of an earlier question")
             seen.add(sample.id)
 

@@ -127,6 +127,7 @@ def pictured(url: str, reading: Reading) -> Image | None:
             reading.fault(rule, message)
     except MediaError as exc:
         reading.fault(f"image-{exc.kind}", exc.message)
+        return None
     return image
 
 
