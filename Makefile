@@ -52,7 +52,7 @@ test-engines: $(ENGINES)
 
 $(ENGINES): $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[transformers]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[transformers]' trl
 	@touch $@
 
 check: setup

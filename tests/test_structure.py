@@ -19,6 +19,7 @@ LAYERS = """
     journal report formats store
     sources engines sinks
     dataset steps
+    mixture
     plan
     work
     pipeline

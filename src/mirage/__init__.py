@@ -13,11 +13,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mirage.api import load_config, preview, run
-    from mirage.dataset import convert, verify
+    from mirage.dataset import convert, inspect, verify
+    from mirage.mixture import load_mimicit, load_mixture
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "convert", "load_config", "preview", "run", "verify"]
-HOMES = {"convert": "mirage.dataset", "verify": "mirage.dataset"}
+__all__ = [
+    "__version__",
+    "convert",
+    "inspect",
+    "load_config",
+    "load_mimicit",
+    "load_mixture",
+    "preview",
+    "run",
+    "verify",
+]
+HOMES = dict.fromkeys(["convert", "inspect", "verify"], "mirage.dataset")
+HOMES |= dict.fromkeys(["load_mimicit", "load_mixture"], "mirage.mixture")
 
 
 def __getattr__(name: str) -> Any:

@@ -32,6 +32,7 @@ SAID = TEXTS.filter(lambda text: text != "")
 KEYS = st.text("abcdefgh_", min_size=4, max_size=8).map("x_".__add__)
 VALUES = st.one_of(st.integers(-(2**53), 2**53), st.booleans(), WORDS, st.lists(WORDS, max_size=2))
 NUMBERS = st.integers(0, 4000).map(float)
+IDS = st.text("abc019_-", min_size=1, max_size=8)
 BOXES = st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS)
 
 
@@ -40,34 +41,54 @@ def samples(draw: st.DrawFn, holds: Holds) -> Instruction:
     """A sample with as many turns and images as a format can hold, and every other field."""
     pairs = draw(st.integers(1, (holds.turns or 6) // 2))
     most = holds.images or (3 if "images" in holds.fields else 0)
-    left = draw(st.integers(0, most))
+    left = draw(st.integers(1 if "images" in holds.needs else 0, most))
     pictures = [draw(st.sampled_from(PICTURES)) for _ in range(left)]
     turns = []
     for number in range(2 * pairs):
         role: Role = "assistant" if number % 2 else "user"
         parts: list[Part] = [draw(SAID)]
-        if role == "user":
+        if role == "user" or (holds.drawn and left and draw(st.booleans())):
             here = left if number == 2 * pairs - 2 or holds.front else draw(st.integers(0, left))
             left -= here
             for _ in range(here):
                 at = 0 if holds.front else draw(st.integers(0, len(parts)))
                 parts.insert(at, IMAGE)
         turns.append(turn(role, *parts))
-    choices = draw(st.lists(SAID, min_size=2, max_size=4, unique=True) | st.just([]))
+    choices = draw(st.lists(SAID, min_size=2, max_size=4, unique=True))
+    correct: int | None = draw(st.integers(0, len(choices) - 1))
+    if "choices" in holds.needs:
+        turns[-1] = turn("assistant", choices[correct or 0])
+    elif draw(st.booleans()):
+        choices, correct = [], None
     return Instruction(
         tuple(turns),
         tuple(Shown(f"IMG_{at}", picture) for at, picture in enumerate(pictures)),
-        id=draw(st.just("") | st.text("abc019_-", min_size=1, max_size=8)),
+        id=draw(IDS if "id" in holds.needs else st.just("") | IDS),
         system=draw(TEXTS),
-        rejected=draw(st.none() | SAID),
+        rejected=draw(SAID if "rejected" in holds.needs else st.none() | SAID),
         related=tuple(draw(st.lists(st.sampled_from(["i1", "i2"]), max_size=2, unique=True))),
         choices=tuple(choices),
-        correct=draw(st.integers(0, len(choices) - 1)) if choices else None,
+        correct=correct,
         answers=tuple(draw(st.lists(SAID, max_size=2))),
         rationales=tuple(draw(st.lists(SAID, max_size=2))),
         objects=draw(st.none() | st.builds(objects, st.lists(st.tuples(SAID, BOXES), max_size=2))),
         group=draw(st.sampled_from(["", "IMAGE_TEXT"])),
         meta=draw(st.dictionaries(KEYS, VALUES, max_size=2)),
+    )
+
+
+def common(first: Holds, second: Holds) -> Holds:
+    """What samples are like that one format holds and another does not refuse for what they are."""
+
+    def least(one: int, other: int) -> int:
+        return min(one, other) if one and other else one or other
+
+    return replace(
+        first,
+        turns=least(first.turns, second.turns),
+        images=least(first.images, second.images),
+        drawn=first.drawn and second.drawn,
+        needs=first.needs | second.needs,
     )
 
 

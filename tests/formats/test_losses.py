@@ -16,7 +16,7 @@ from mirage.formats.instruction import Instruction
 from mirage.formats.losses import FIELDS, losses
 from mirage.formats.shape import Reading, among, fit
 
-from .samples import comparable, samples
+from .samples import common, comparable, samples
 
 PAGE = Path(__file__).parents[2] / "docs" / "formats.md"
 PAIRS = list(permutations(SHAPES, 2))
@@ -31,8 +31,12 @@ def test_a_pair_of_formats_loses_what_is_said(
     """Through the rows of both; nothing is lost that is not named, and nothing else changes."""
     first, second = shape(source), shape(target)
     reading = Reading(among(None, given=False))
+    if losses(source, target).refused == ("all",):
+        with pytest.raises(SinkError):
+            fit(fit(data.draw(samples(first.holds)), first)[0], second)
+        return
     try:
-        sample = fit(data.draw(samples(first.holds)), first)[0]
+        sample = fit(data.draw(samples(common(first.holds, second.holds))), first)[0]
         sample = first.read(first.write(sample), reading)
         kept, gone = fit(sample, second)
         row = second.write(kept)

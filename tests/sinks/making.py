@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from PIL import Image as Pillow
 
 from mirage.config.models import SinkConfig
 from mirage.record import Image, PartReport, Sink
@@ -18,6 +21,13 @@ Row = Mapping[str, Any]
 
 def sink(base: Path, path: str, *, declared: Mapping[str, str] | None = None, **keys: Any) -> Sink:
     return open_sink(SinkConfig(path=path, **keys), base=base, declared=declared or {})
+
+
+def drawn(shade: int) -> bytes:
+    """A PNG that decodes, one for each shade."""
+    buffer = io.BytesIO()
+    Pillow.new("RGB", (3, 2), (shade, 7, 9)).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def image(data: bytes = PNG, given: Any = None) -> Image:

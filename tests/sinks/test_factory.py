@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from mirage.sinks.hf import HfSink
+from mirage.sinks.imagefolder import ImagefolderSink
 from mirage.sinks.jsonl import JsonlSink
 from mirage.sinks.parquet import ParquetSink
+from mirage.sinks.webdataset import WebdatasetSink
 
 from .making import sink
 
@@ -22,6 +24,11 @@ def test_formats_and_shapes(tmp_path: Path) -> None:
     assert (opened.path, opened.folder) == (tmp_path / "a" / "x.jsonl", False)
     assert isinstance(sink(tmp_path, "x.PARQUET"), ParquetSink)
     assert isinstance(sink(tmp_path, "x", format="hf"), HfSink)
+    assert isinstance(sink(tmp_path, "x/", format="imagefolder"), ImagefolderSink)
+    for path, folder in {"x.tar": False, "x/": True}.items():
+        archives = sink(tmp_path, path, format="webdataset")
+        assert isinstance(archives, WebdatasetSink)
+        assert archives.folder == folder
     shapes = {"x.parquet": False, "x": True, "x.d/": True, "x.v2": False}
     for path, folder in shapes.items():
         table = sink(tmp_path, path, format="parquet")

@@ -25,8 +25,11 @@ from mirage.cli import (
     convert,
     demo,
     formats,
+    import_config,
+    inspect,
     launch,
     merge,
+    mix,
     preview,
     run,
     server,
@@ -139,7 +142,8 @@ def app() -> None:
 for each in (
     *(run.run, check.check, preview.preview, status.status, run.retry, check.init, check.schema),
     *(merge.merge, launch.launch),
-    *(convert.convert, convert.verify, formats.formats),
+    *(convert.convert, convert.verify, inspect.inspect, mix.mix, formats.formats),
+    import_config.import_config,
     *(demo.demo, server.mock_server, completion.completion),
 ):
     app.add_command(each)

@@ -20,26 +20,48 @@ dataset = click.argument("path", metavar="DATASET")
 image_base_path = click.option(
     "--image-base-path", metavar="DIR", help="The folder that image paths are relative to."
 )
+images_store = click.option(
+    "--images-store", metavar="PATH", help="The image store of mimic-it.  [beside DATASET]"
+)
+
+
+def pairs(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> Any:
+    """KEY=VALUE, any number of times, as a mapping."""
+    found = dict(each.partition("=")[::2] for each in given)
+    if not all(found) or not all("=" in each for each in given):
+        raise click.BadParameter("it is KEY=VALUE, such as author=us")
+    return found
 
 
 @click.command(
     epilog=options.example(
         "mirage convert llava.json --to trl out/train.parquet",
         "mirage convert train.parquet --to sharegpt out/train.json --copy-images",
+        "mirage convert train.json --to webdataset out/shards/",
     )
 )
 @dataset
 @click.argument("target", metavar="OUT")
 @click.option("--to", metavar="FORMAT", help="The format of OUT.  [by its suffix]")
+@click.option("--container", metavar="KIND", help="The kind of file of OUT.  [by its suffix]")
 @click.option("--from", "format", metavar="FORMAT", help="The format of DATASET.  [by its rows]")
 @image_base_path
 @click.option(
     "--copy-images", is_flag=True, help="Copy images that are files to OUT's folder `images`."
 )
+@click.option("--resize", metavar="N", type=click.IntRange(1, 8192), help="N x N pixels, as PNG.")
+@click.option("--fetch", is_flag=True, help="Fetch images that are URLs; runs/fetched keeps them.")
+@images_store
+@click.option(
+    "--meta", metavar="KEY=VALUE", multiple=True, callback=pairs, help="What mimic-it says of OUT."
+)
 @click.option("--strict", is_flag=True, help="Refuse a row that would lose anything.")
 @options.as_json
 def convert(path: str, target: str, as_json: bool, **given: Any) -> int:
     """Write a dataset in another format.
+
+    --from convert-it:NAME makes an image store out of one of the eight sources of Convert-It, which
+    --resize and --fetch are for.
 
     Every row is written, or refused with its place and the reason in OUT.failed.jsonl; what the
     target has no place for is counted.
@@ -82,6 +104,7 @@ def told(done: Conversion, target: str) -> list[tuple[str, str]]:
 @dataset
 @click.option("--format", metavar="FORMAT", help="The format of DATASET.  [by its rows]")
 @image_base_path
+@images_store
 @options.as_json
 def verify(path: str, as_json: bool, **given: Any) -> int:
     """Check every row and every image against the rules of its format.

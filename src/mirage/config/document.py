@@ -45,6 +45,17 @@ class Document:
         node, key = _find(self.root, path)
         return _inside(node, offset, self.text) if offset and key else _start(node)
 
+    def place(self, path: Path) -> tuple[tuple[int, int], tuple[int, int] | None] | None:
+        """Line and column at which a key, or an item of a list, begins, and those at which its
+        value ends, where that is on one line; None where nothing stands at `path`.
+        """
+        node, found = _find(self.root, path)
+        if not found or not path:
+            return None
+        mark, one_line = node.end_mark, node.end_mark.line == node.start_mark.line
+        start = self.key_position(path) if isinstance(path[-1], str) else _start(node)
+        return start, (mark.line + 1, mark.column + 1) if one_line else None
+
     def key_position(self, path: Path) -> tuple[int, int]:
         """Line and column of the key itself, where `path` ends in one."""
         node, _ = _find(self.root, path[:-1])

@@ -21,7 +21,10 @@ from pydantic import (
 
 from mirage.config.fetch import FetchConfig
 
-TrainingFormat = Literal["messages", "llava"]
+TrainingFormat = Literal[
+    Literal["messages", "trl", "trl-preference", "axolotl", "openai", "a-okvqa"],
+    Literal["sharegpt", "alpaca", "ms-swift", "llava", "qwen-vl", "mimic-it"],
+]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
@@ -80,6 +83,8 @@ class SourceConfig(Model):
     """Read at most this many rows."""
     image_base_path: str | None = None
     """The folder that image paths are relative to, for all inputs of `type: image`."""
+    images: str | None = None
+    """`mimic-it`: the image store, where it does not stand beside the instructions."""
 
 
 class Sampling(Model):
@@ -265,16 +270,23 @@ class SinkConfig(Model):
 
     path: str
     """A file or a folder."""
-    format: Literal["jsonl", "json", "parquet", "hf", TrainingFormat] | None = None
+    format: (
+        Literal["jsonl", "json", "parquet", "hf", "webdataset", "imagefolder", TrainingFormat]
+        | None
+    ) = None
     """Inferred from the path where it can be. A training format takes neutral rows, or those of any
     training format."""
-    container: Literal["jsonl", "json", "parquet", "hf"] | None = None
+    container: (
+        Literal["jsonl", "json", "parquet", "hf", "webdataset", "imagefolder", "folder"] | None
+    ) = None
     """The kind of file that a training format is kept in, where the path does not say it."""
     images: Literal["embed", "path"] = "embed"
     """Whether tables hold the bytes of images or their paths."""
     copy_images: bool = False
     """Whether images that are files are copied to `images` beside the dataset; otherwise they stay
     where they are. Training formats only."""
+    meta: dict[str, str] = {}
+    """`mimic-it`: what the file says of itself, such as `version`, `time`, `author`."""
 
 
 def count_or_share(value: Any) -> str:

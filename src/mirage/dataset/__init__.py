@@ -3,6 +3,11 @@
     opening.py        which format a dataset is in, and its rows
     conversion.py     from one format to another
     verification.py   every row held against the rules, every image decoded
+    containers.py     the rules of what rows are kept in; metadata.py looks into tables for it
+    stores.py         an image store: written as another kind, verified
+    mimicit.py        MIMIC-IT, whose rules go over several files
+    convertit/        the images of known datasets, as they are distributed, into a store
+    inspection.py     what is in it; spread.py counts numbers and repetitions for it
 
 The functions here take what a person writes: paths and names of formats, from the current folder.
 Whatever cannot be meant is a ConfigError.
@@ -10,7 +15,7 @@ Whatever cannot be meant is a ConfigError.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,6 +23,7 @@ from mirage.errors import ConfigError, Mistake
 
 if TYPE_CHECKING:
     from mirage.dataset.conversion import Conversion
+    from mirage.dataset.inspection import Inspection
     from mirage.dataset.verification import Report, Verification
 
 Result = TypeVar("Result")
@@ -28,24 +34,46 @@ def convert(
     target: str | Path,
     *,
     to: str | None = None,
+    container: str | None = None,
     format: str | None = None,
     image_base_path: str | Path | None = None,
     copy_images: bool = False,
     strict: bool = False,
+    fetch: bool = False,
+    resize: int | None = None,
+    images_store: str | Path | None = None,
+    meta: Mapping[str, str] | None = None,
     progress: Callable[[int], None] = lambda rows: None,
 ) -> Conversion:
-    """Write the dataset at `path` to `target`, in the format `to`.
+    """Write the dataset at `path` to `target`, in the format `to`, kept in `container`.
 
     Formats are those of `source.format` and `sink.format`; where `format` or `to` is not given it
-    is told by the rows, or by the suffix of the target. See `conversion.convert`.
+    is told by the rows, or by the suffix of the target. See `conversion.convert`. With a format
+    `convert-it:NAME`, and there alone, `fetch` and `resize` count: see `convertit.convert`.
+    `image-store` is a format of images alone: see `stores.convert`. `images_store` is that of a
+    MIMIC-IT dataset, where it stands elsewhere; `meta` is what such a dataset says of itself.
     """
     from mirage.config.models import SinkConfig
-    from mirage.dataset import conversion
+    from mirage.dataset import conversion, convertit, stores
 
-    given = {"path": str(target), "format": to, "copy_images": copy_images}
+    if format is not None and format.startswith(convertit.PREFIX):
+        name, images = format, None if image_base_path is None else Path(image_base_path)
+        wanted = convertit.Wanted(to, images, fetch, resize)
+        return meant(lambda: convertit.convert(name, Path(path), Path(target), wanted, progress))
+    if fetch or resize is not None:
+        raise ConfigError([Mistake("", f"fetch and resize go with {convertit.PREFIX}NAME alone")])
+    if stores.STORE in (to, format) or (to is format is None and stores.recognised(Path(path))):
+        if {to, format} - {stores.STORE, None}:
+            other = to if format == stores.STORE else format
+            what = f"{stores.STORE} holds images without text: there is no way to or from {other}"
+            raise ConfigError([Mistake("", what)])
+        return meant(lambda: stores.convert(Path(path), Path(target), progress))
+
+    given: dict[str, Any] = {"path": str(target), "format": to, "container": container}
+    given |= {"copy_images": copy_images, "meta": meta or {}}
     return meant(
         lambda: conversion.convert(
-            source(path, format, image_base_path),
+            source(path, format, image_base_path, images_store),
             SinkConfig.model_validate(given),
             base=Path.cwd(),
             strict=strict,
@@ -59,25 +87,64 @@ def verify(
     *,
     format: str | None = None,
     image_base_path: str | Path | None = None,
+    images_store: str | Path | None = None,
     report: Report = lambda violation: None,
 ) -> Verification:
     """Hold every row of the dataset at `path` against its format's rules; see `verification`."""
-    from mirage.dataset import verification
+    from mirage.dataset import mimicit, stores, verification
 
-    return meant(
-        lambda: verification.verify(
-            source(path, format, image_base_path), base=Path.cwd(), report=report
+    if format == stores.STORE or (format is None and stores.recognised(Path(path))):
+        return meant(lambda: stores.verify(Path(path), report))
+
+    def look() -> Verification:
+        asked, base = source(path, format, image_base_path, images_store), Path.cwd()
+        found = mimicit.verify(asked, base=base, report=report)
+        return found or verification.verify(asked, base=base, report=report)
+
+    return meant(look)
+
+
+def inspect(
+    path: str | Path,
+    *,
+    format: str | None = None,
+    image_base_path: str | Path | None = None,
+    images_store: str | Path | None = None,
+    limit: int | None = None,
+    count: int = 0,
+    progress: Callable[[int], None] = lambda rows: None,
+) -> Inspection:
+    """What is in the dataset at `path`, its first `limit` rows at most; see `inspection`."""
+    from mirage.dataset import inspection, stores
+
+    if format == stores.STORE or (format is None and stores.recognised(Path(path))):
+        where, base = Path(path), Path.cwd()
+        return meant(
+            lambda: inspection.inspect_store(
+                where, base=base, limit=limit, count=count, progress=progress
+            )
         )
-    )
+
+    def look() -> Inspection:
+        asked = source(path, format, image_base_path, images_store)
+        asked = asked.model_copy(update={"limit": limit})
+        return inspection.inspect(asked, base=Path.cwd(), count=count, progress=progress)
+
+    return meant(look)
 
 
-def source(path: str | Path, format: str | None, image_base_path: str | Path | None) -> Any:
+def source(
+    path: str | Path,
+    format: str | None,
+    image_base_path: str | Path | None,
+    images_store: str | Path | None = None,
+) -> Any:
     """A source as a configuration has it."""
     from mirage.config.models import SourceConfig
 
-    base = None if image_base_path is None else str(image_base_path)
-    given = {"path": str(path), "format": format, "image_base_path": base}
-    return SourceConfig.model_validate(given)
+    where = {"path": path, "image_base_path": image_base_path, "images": images_store}
+    given = {name: None if each is None else str(each) for name, each in where.items()}
+    return SourceConfig.model_validate({**given, "format": format})
 
 
 def meant(ask: Callable[[], Result]) -> Result:

@@ -20,7 +20,7 @@ from mirage.dataset.opening import opened, training_format
 from mirage.errors import RecordError
 from mirage.formats import SHAPES
 from mirage.record import Failed, Sink
-from mirage.sinks import open_sink
+from mirage.sinks import container_of, open_sink
 from mirage.sources import Readable, blocks
 from mirage.sources.blocks import Block
 
@@ -69,26 +69,43 @@ def convert(
     target = (base / sink.path).resolve()
     with atomic.workspace(target.parent) as room:
         name = training_format(source, base, room)
+        if name is None and sink.format in SHAPES:  # its kind of file says nothing of its rows
+            name = training_format(source.model_copy(update={"format": None}), base, room)
         if name is None and sink.format in SHAPES:
             raise ValueError(f"the rows of {source.path} are of no training format that is known")
         into = _sink(sink, base, samples=name is not None, strict=strict)
         into.check()
         rows = opened(source.model_copy(update={"format": name or source.format}), base, room)
-        parts: list[Part] = []
-        for block in blocks(rows):
-            parts.append(Part(block, room / f"{block.number:06}" / f"part{into.suffix}"))
-            parts[-1].write(rows, into)
-            progress(sum(part.read for part in parts))
-        columns = into.columns([part.place for part in parts])
-        for part in parts:
-            if not into.fits(part.place, columns):
-                part.write(rows, into, columns)
-        into.publish([part.place for part in parts], columns)
-        done = Conversion(name or "rows", sink.format or into.suffix.lstrip("."))
-        for part in parts:
-            done.count(part)
-        done.failures = listed(parts, target.with_name(target.name + ".failed.jsonl"))
-    return done
+        told = Conversion(name or "rows", sink.format or container_of(sink))
+        return write(rows, into, target, room, told, progress=progress)
+
+
+def write(
+    rows: Readable,
+    into: Sink,
+    target: Path,
+    room: Path,
+    told: Conversion,
+    *,
+    progress: Progress = lambda rows: None,
+) -> Conversion:
+    """Write rows through a sink, publish them at `target`, and count in `told` what became of
+    them; parts stand in `room` for as long.
+    """
+    parts: list[Part] = []
+    for block in blocks(rows):
+        parts.append(Part(block, room / f"{block.number:06}" / f"part{into.suffix}"))
+        parts[-1].write(rows, into)
+        progress(sum(part.read for part in parts))
+    columns = into.columns([part.place for part in parts])
+    for part in parts:
+        if not into.fits(part.place, columns):
+            part.write(rows, into, columns)
+    into.publish([part.place for part in parts], columns)
+    for part in parts:
+        told.count(part)
+    told.failures = listed(parts, target.with_name(target.name + ".failed.jsonl"))
+    return told
 
 
 def _sink(config: SinkConfig, base: Path, *, samples: bool, strict: bool) -> Sink:

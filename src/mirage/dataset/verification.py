@@ -9,18 +9,24 @@ from __future__ import annotations
 import io
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any
 
 from mirage import atomic
 from mirage.config.models import SourceConfig
+from mirage.dataset.containers import container
 from mirage.dataset.opening import opened, training_format
-from mirage.errors import MediaError, boundary
+from mirage.errors import MediaError, SourceError, boundary
 from mirage.formats import shape
-from mirage.formats.shape import Fault, Locate, Reading, Shape, among
+from mirage.formats.dataset_info import described
+from mirage.formats.instruction import Instruction
+from mirage.formats.shape import Fault, Joint, Locate, Reading, Shape, Together, among
 from mirage.media import guard, recognise, sniff
 from mirage.record import Image, Record
+from mirage.sources.files import FileSource
+from mirage.sources.shaped import identified
+from mirage.sources.wrapping import wrapping
 
 SUFFIXES = {
     ".jpg": "image/jpeg",
@@ -75,20 +81,52 @@ def verify(source: SourceConfig, *, base: Path, report: Report) -> Verification:
         name = training_format(source, base, room)
         form = shape(name) if name else None
         plain = source.model_copy(update={"format": None if name else source.format})
-        rows = opened(plain, base, room)
+        rows = opened(plain, base, room, bare=False)
         found = Verification(name or "rows")
+        rules = container(rows, room)
         given = source.image_base_path
         folder = rows.root if given is None else base / Path(given).expanduser()
         locate = among(folder, given=given is not None)
+        together: Together = alone
         for span in rows.rest(()):
-            for record in rows.read(span):
+            here = form and described(form, rows.root / span.file)
+            if span.row == 0:
+                together = here.together() if isinstance(here, Joint) else alone
+            for number, record in enumerate(rows.read(span), span.row):
                 found.rows += 1
-                look(record, form, locate, found, report)
+                if rules is not None and record.fault is None:
+                    for fault in rules.row(record):
+                        found.tell(record.place, fault, report)
+                look(freed(record, number, rows), here, locate, found, report, together=together)
+        for place, fault in rules.whole() if rules is not None else ():
+            found.tell(place, fault, report)
     return found
 
 
+def freed(record: Record, number: int, rows: FileSource) -> Record:
+    """A record without what its container wraps around it."""
+    take_off = wrapping(rows.format, checked=False)
+    if take_off is None or record.fault is not None:
+        return record
+    try:
+        return record.with_values(take_off(record.values, number))
+    except SourceError as exc:
+        return replace(record, fault=exc)
+
+
+def alone(sample: Instruction) -> Iterator[Fault]:
+    """The rules that rows break together, where a format has none."""
+    yield from ()
+
+
 def look(
-    record: Record, form: Shape | None, locate: Locate, found: Verification, report: Report
+    record: Record,
+    form: Shape | None,
+    locate: Locate,
+    found: Verification,
+    report: Report,
+    *,
+    together: Together = alone,
 ) -> None:
     """One row: what its reader says, and what becomes of its images."""
     if record.fault is not None:
@@ -98,7 +136,9 @@ def look(
     if form is None:
         images = list(images_in(recognise(dict(record.values))))
     else:
-        images = [image for _, image in form.read(record.values, reading).images]
+        sample = form.read(identified(record.values), reading)
+        reading.faults += together(sample)
+        images = [image for _, image in sample.images]
     for image in images:
         found.images += 1
         try:

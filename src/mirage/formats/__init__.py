@@ -22,7 +22,17 @@ from mirage.formats.shape import Shape
 
 SHAPES = {
     "messages": "mirage.formats.messages:Messages",
+    "trl": "mirage.formats.trl:Trl",
+    "trl-preference": "mirage.formats.trl:TrlPreference",
+    "axolotl": "mirage.formats.axolotl:Axolotl",
+    "openai": "mirage.formats.openai:OpenAI",
+    "a-okvqa": "mirage.formats.a_okvqa:AOKVQA",
+    "sharegpt": "mirage.formats.sharegpt:Sharegpt",
+    "alpaca": "mirage.formats.alpaca:Alpaca",
+    "ms-swift": "mirage.formats.swift:Swift",
     "llava": "mirage.formats.llava:Llava",
+    "qwen-vl": "mirage.formats.qwen_vl:QwenVl",
+    "mimic-it": "mirage.formats.mimicit:MimicIt",
 }
 """By name. A row is recognised by the first of these that claims it, `messages` being the last."""
 
@@ -36,10 +46,15 @@ def shape(name: str) -> Shape:
 
 
 def recognise(rows: Iterable[Mapping[str, Any]]) -> str | None:
-    """The one format that claims all of some rows; None where they are of no training format."""
-    names = [*(name for name in SHAPES if name != "messages"), "messages"]
+    """The one format that claims all of some rows, or all of those messages that are not of text
+    alone, which many formats share. None where they are of no training format.
+    """
+    from mirage.formats.messages import is_text
+
+    names = [name for name in SHAPES if name != "messages"]
     rows = list(rows)
-    for name in names if rows else ():
-        if all(shape(name).claims(row) for row in rows):
-            return name
-    return None
+    for some in (rows, [row for row in rows if not is_text(row)]):
+        for name in names if some else ():
+            if all(shape(name).claims(row) for row in some):
+                return name
+    return "messages" if rows and all(shape("messages").claims(row) for row in rows) else None

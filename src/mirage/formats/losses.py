@@ -35,6 +35,8 @@ class Losses:
 def losses(source: str, target: str) -> Losses:
     """What may be lost from one format to another, each by its name. Raises KeyError."""
     mine, theirs = shape(source), shape(target)
+    if theirs.holds.needs - mine.holds.fields:
+        return Losses((), ("all",))
     gone = [FIELDS[name] for name in FIELDS if has(mine, name) and not has(theirs, name)]
     if theirs.holds.front and not mine.holds.front and has(mine, "images"):
         gone.append("image positions")
@@ -47,11 +49,13 @@ def has(form: Shape, name: str) -> bool:
 
 def limits(mine: Holds, theirs: Holds) -> list[str]:
     """Which samples of a format another one cannot hold at all."""
-    found = []
+    found = [f"without {FIELDS.get(name, name)}" for name in sorted(theirs.needs - mine.needs)]
     if theirs.turns and (not mine.turns or mine.turns > theirs.turns):
         found.append(f"more than {theirs.turns} turns")
     if "images" in mine.fields and "images" not in theirs.fields:
         found.append("images")
     elif theirs.images and (not mine.images or mine.images > theirs.images):
         found.append(f"more than {theirs.images} image" + "s" * (theirs.images > 1))
+    if mine.drawn and not theirs.drawn:
+        found.append("images in answers")
     return found

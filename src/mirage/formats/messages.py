@@ -28,6 +28,7 @@ from mirage.formats.instruction import (
 )
 from mirage.formats.shape import ALL, Holds, Reading, alternating, extras, word
 
+CALLS = ("tool_calls", "tool_call_id", "function_call")
 ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant"}
 KEYS = (
     *("id", "messages", "images", "image_ids", "system", "rejected", "related", "choices"),
@@ -36,11 +37,11 @@ KEYS = (
 
 
 class Messages:
-    """Rows in the neutral form. A content may also be a plain text."""
+    """Rows in the neutral form. A content may also be a plain text, and `image` be one image."""
 
     name = "messages"
-    holds = Holds(ALL | {"ids"})
-    containers = ("jsonl", "json", "parquet", "hf")
+    holds = Holds(ALL | {"ids"}, drawn=True)
+    containers = ("jsonl", "json", "parquet", "hf", "webdataset", "imagefolder")
     absolute = False
     columns: ClassVar[Mapping[str, str]] = {"images": "images"}
 
@@ -49,7 +50,7 @@ class Messages:
 
     def read(self, row: Mapping[str, Any], reading: Reading) -> Instruction:
         system, turns = conversation(row.get("messages"), reading)
-        images = reading.images(row, "images")
+        images = reading.images(row, "images", "image")
         ids = reading.texts(row, "image_ids")
         if ids and len(ids) != len(images):
             reading.fault("image-ids", f"{len(ids)} ids for {len(images)} images")
@@ -97,12 +98,23 @@ class Messages:
         }
 
 
+def is_text(row: Mapping[str, Any]) -> bool:
+    """Whether a row has messages, and nothing but text in them."""
+    found = row.get("messages")
+    if row.get("images") or not isinstance(found, list):
+        return False
+    contents = [each.get("content") for each in found if isinstance(each, Mapping)]
+    parts = [part for each in contents if isinstance(each, list) for part in each]
+    return all(isinstance(part, Mapping) and part.get("type") == "text" for part in parts)
+
+
 def further(row: Mapping[str, Any]) -> dict[str, Any]:
     """What else is known of a sample: below `meta`, and in columns of other names."""
     meta = row.get("meta")
+    known = KEYS if row.get("images") is not None else (*KEYS, "image")
     if not isinstance(meta, Mapping):
-        return extras(row, *KEYS[:-1])
-    return extras(row, *KEYS) | extras(meta)
+        return extras(row, *(key for key in known if key != "meta"))
+    return extras(row, *known) | extras(meta)
 
 
 def grounded(found: Objects) -> dict[str, Any]:
@@ -147,7 +159,11 @@ def conversation(
             reading.fault("messages", f"message {number} is {word(message)}, not an object")
             continue
         role, parts = message.get("role"), list(parts_of(message, number, reading))
+        if calls := [key for key in CALLS if message.get(key) is not None]:
+            reading.fault("tools", f"message {number} has {', '.join(calls)}")
         if role == "system" and number == 0:
+            if IMAGE in parts:
+                reading.fault("system-image", "the system message has an image")
             system = "".join(part for part in parts if isinstance(part, str))
         elif isinstance(role, str) and role in roles:
             turns.append(turn(roles[role], *parts))

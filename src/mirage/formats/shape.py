@@ -7,14 +7,14 @@ The rules stand where rows are read, so that reading, converting and verifying c
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from mirage.errors import MediaError, SinkError
 from mirage.formats.instruction import Instruction, Shown, in_front, turn
-from mirage.media import locate
+from mirage.media import file_state, locate
 from mirage.record import Image
 
 Kind = TypeVar("Kind")
@@ -117,6 +117,10 @@ def among(base: Path | None, given: bool) -> Locate:
     """
 
     def find(value: Any) -> Image:
+        if isinstance(value, Image) and value.member is not None:
+            return value  # whether it is in its archive or store is seen when it is read
+        if isinstance(value, Image):
+            file_state(value)
         path = value.get("path") if isinstance(value, Mapping) else value
         free = not given and isinstance(path, str) and os.path.isabs(path)  # noqa: PTH117
         found = locate(value, None if free else base)
@@ -129,16 +133,19 @@ def among(base: Path | None, given: bool) -> Locate:
 
 @dataclass(frozen=True, slots=True)
 class Holds:
-    """What a format has a place for: names of `Instruction`'s fields, and three limits.
+    """What a format has a place for: names of `Instruction`'s fields, and five limits.
 
     `turns` and `images` are the most of each (0: any number); with `front`, images stand before the
-    text of the first turn and nowhere else. `answers_last` asks for an answer at the end.
+    text of the first turn and nowhere else; only with `drawn` may answers have images. Fields in
+    `needs` must not be empty.
     """
 
     fields: frozenset[str]
     turns: int = 0
     images: int = 0
     front: bool = False
+    drawn: bool = False
+    needs: frozenset[str] = frozenset()
 
 
 NOTHING = {each.name: getattr(Instruction(()), each.name) for each in fields(Instruction)}
@@ -175,6 +182,19 @@ class Shape(Protocol):
         ...
 
 
+Together = Callable[[Instruction], Iterator[Fault]]
+"""What the next sample of a file breaks by what came before it."""
+
+
+@runtime_checkable
+class Joint(Shape, Protocol):
+    """A format with rules that no row can break alone."""
+
+    def together(self) -> Together:
+        """For the samples of one file, in order."""
+        ...
+
+
 def fit(sample: Instruction, shape: Shape) -> tuple[Instruction, tuple[str, ...]]:
     """The sample as far as a format can hold it, and the names of the fields that are lost.
 
@@ -193,6 +213,11 @@ def fit(sample: Instruction, shape: Shape) -> tuple[Instruction, tuple[str, ...]
     if holds.images and len(sample.images) > holds.images:
         count = len(sample.images)
         raise SinkError("format", f"{shape.name} holds {holds.images} images, not {count}")
+    if sample.images and not holds.drawn and any(t.slots for t in sample.turns[1::2]):
+        raise SinkError("format", f"{shape.name} has no images in answers")
+    for name in sorted(holds.needs):
+        if getattr(sample, name) == NOTHING[name]:
+            raise SinkError("format", f"{shape.name} has no samples without '{name}'")
     lost = [
         name
         for name, empty in NOTHING.items()

@@ -6,6 +6,9 @@ would count as an image: a sample with one is refused, not misread.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from mirage.errors import SinkError
 from mirage.formats.instruction import IMAGE, Part, Turn
 from mirage.formats.shape import Reading
@@ -47,3 +50,10 @@ def no_tag(text: str, what: str, reading: Reading, reserved: tuple[str, ...] = (
         if word in text:
             reading.fault("literal-tag", f"{what} holds {word}")
     return text
+
+
+def only_images(row: Mapping[str, Any], reading: Reading, *keys: str | None) -> None:
+    """The rule that a row shows nothing but images: what stands at the keys is empty."""
+    for key in keys:
+        if key is not None and row.get(key):
+            reading.fault("media", f"'{key}' is not empty: a sample has images, and nothing else")

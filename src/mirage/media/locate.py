@@ -200,9 +200,9 @@ def check(path: str, text: str) -> os.stat_result:
 
 def file_state(image: Image) -> tuple[str, int, int] | None:
     """Path, size in bytes and mtime in ns of the file, or archive, that an image lives in; None
-    for others.
+    for others, such as one in a store of several files.
     """
-    if image.path is None:
+    if image.path is None or (image.member is not None and Path(image.path).is_dir()):
         return None
     state = check(image.path, image.path)
     return image.path, state.st_size, state.st_mtime_ns

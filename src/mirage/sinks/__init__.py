@@ -1,9 +1,10 @@
 """Rows out: parts block by block, then one dataset that appears whole.
 
 `open_sink` is the only way in; it loads a format's libraries when that format is asked for. Shared
-by the leaves `jsonl`, `parquet` and `hf`: `images` (what becomes of an image), `dataset` (files and
-folders on disk), and for the tables `columns` (types) and `table` (rows to parts). `shaped` stands
-before any of them and brings rows into a training format.
+by the leaves `jsonl`, `parquet`, `hf`, `webdataset` and `imagefolder`: `images` (what becomes of an
+image), `dataset` (files and folders on disk), for the tables `columns` (types) and `table` (rows to
+parts), and for the last two `apart` (images beside rows). `shaped` stands before any of them and
+brings rows into a training format.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from mirage.config.models import SinkConfig
 from mirage.formats import SHAPES, shape
 from mirage.record import Sink
 
-Container = Literal["jsonl", "json", "parquet", "hf"]
+Container = Literal["jsonl", "json", "parquet", "hf", "webdataset", "imagefolder", "folder"]
 SUFFIXES: dict[str, Container] = {".jsonl": "jsonl", ".json": "json", ".parquet": "parquet"}
+SUFFIXES[".tar"] = "webdataset"
 
 
 def open_sink(
@@ -42,16 +44,28 @@ def open_sink(
     folder = config.path.endswith("/") or not path.suffix
     folder = folder or (path.suffix.lower() not in SUFFIXES and path.is_dir())
     embed = config.images == "embed"
+    if kind == "folder":
+        from mirage.sinks.mimicit import MimicItSink
+
+        return MimicItSink(path, config.meta, strict)
     if config.format not in SHAPES and not samples:
         types = {**(source_types or {}), **declared}
         return _rows(kind, path, folder, types, embed=embed)
+    from mirage.formats.dataset_info import Described
+    from mirage.sinks.described import AlikeSink, DescribedSink
     from mirage.sinks.shaped import ShapedSink
 
     form = shape(config.format if config.format in SHAPES else "messages")
     home = path if folder else path.parent
     root = str(home) if form.absolute else ""
     inner = _rows(kind, path, folder, form.columns, embed=embed, root=root)
-    embeds = embed and kind in ("parquet", "hf")
+    if isinstance(form, Described):
+        if folder:
+            raise ValueError(f"{form.name} is kept in one file: end {config.path!r} in .json")
+        inner = DescribedSink(inner, "rejected", form, path)
+    elif form.name == "ms-swift":
+        inner = AlikeSink(inner, "rejected_response")
+    embeds = kind in ("webdataset", "imagefolder") or (embed and kind in ("parquet", "hf"))
     return ShapedSink(inner, form, None if embeds else home, config.copy_images, strict)
 
 
@@ -77,6 +91,16 @@ def _rows(
             from mirage.sinks.hf import HfSink
 
             return HfSink(path, types, embed=embed)
+        case "webdataset":
+            from mirage.sinks.webdataset import WebdatasetSink
+
+            return WebdatasetSink(path, folder)
+        case "imagefolder":
+            from mirage.sinks.imagefolder import ImagefolderSink
+
+            return ImagefolderSink(path, types)
+        case "folder":
+            raise ValueError("only mimic-it is kept in a folder of several kinds of file")
 
 
 def container_of(config: SinkConfig) -> Container:
@@ -97,7 +121,7 @@ def container_of(config: SinkConfig) -> Container:
             raise ValueError(f"{config.format} is kept in {', '.join(usual)}, not in {kind}")
     if kind is None:
         raise ValueError(
-            f"the format of {config.path!r} cannot be told: end it in .jsonl, .json or .parquet, "
-            "or set `format`"
+            f"the format of {config.path!r} cannot be told: end it in .jsonl, .json, .parquet or "
+            ".tar, or set `format`"
         )
     return kind  # type: ignore[return-value]

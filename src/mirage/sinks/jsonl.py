@@ -65,7 +65,7 @@ class JsonlSink:
         with atomic.writing(part) as file, Gallery(part, self.root) as gallery:
             for index, row in enumerate(rows):
                 try:
-                    text = line(row, gallery)
+                    text = line(row, gallery.claim)
                     file.write(text[:-1] + b",\n" if self.array else text)
                 except SinkError as error:
                     gallery.drop()
@@ -109,12 +109,14 @@ class JsonlSink:
             os.close(handle)
 
 
-def line(row: Mapping[str, Any], gallery: Gallery) -> bytes:
-    """A row as one line. Raises SinkError for what JSON cannot hold."""
+def line(row: Mapping[str, Any], claim: Callable[[Image], str]) -> bytes:
+    """A row as one line, `claim` saying what stands for an image. Raises SinkError for what JSON
+    cannot hold.
+    """
 
     def other(value: Any) -> Any:
         if isinstance(value, Image):
-            return gallery.claim(value)
+            return claim(value)
         if isinstance(value, Mapping):
             return dict(value)
         raise SinkError("type", f"JSON has no {type(value).__name__}")

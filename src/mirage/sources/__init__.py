@@ -4,10 +4,13 @@
     files.py     a source made of files, and the protocol of a format
     blocks.py    spans grouped into blocks; several sources as one
     identity.py  `source.id`, and the index that finds repeated ids
+    mimicit.py            the rows of MIMIC-IT: mimicit_files.py says which files, mimicit_index.py
+                          which ids, and json_object.py reads them entry by entry
     streams.py, bytewise.py, digests.py, arrow.py     what formats share
     lines.py, json_array.py, delimited.py, tables.py, images.py, webdataset.py
                                                       one file per family of formats
     hub.py, memory.py     rows that are not in files yet
+    wrapping.py           what archives and folders of images wrap around a row, taken off
     shaped.py             rows of a training format, as neutral rows
 
 This module is the one factory; a format's libraries are loaded when it is asked for.
@@ -46,17 +49,27 @@ HUB = "hf://"
 
 
 def open_source(
-    config: SourceConfig, *, base: Path, number: int, spool: Path, bounds: Bounds = BOUNDS
+    config: SourceConfig,
+    *,
+    base: Path,
+    number: int,
+    spool: Path,
+    bounds: Bounds = BOUNDS,
+    bare: bool = False,
 ) -> FileSource:
     """The source that a configuration means; `base` is the folder that its path is relative to.
 
     `number` is its index among the run's sources, and `spool` the run's own folder for what cannot
-    be read twice. Raises ValueError for a path or a format that cannot be read.
+    be read twice. With `bare`, and for a training format in any case, rows are free of what their
+    container wraps around them. Raises ValueError for a path or a format that cannot be read.
     """
     try:
-        return _open(config, base, number, spool, bounds)
+        source = _open(config, base, number, spool, bounds)
     except OSError as exc:
         raise ValueError(str(exc)) from exc
+    if bare and config.format not in SHAPES:
+        source.format = _bare(source.format, checked=True)
+    return source
 
 
 def takes_in(config: SourceConfig, base: Path, place: Path) -> bool:
@@ -103,11 +116,27 @@ def _shaped(
     from mirage.formats.shape import among
     from mirage.sources.shaped import Shaped
 
-    source = _open(config.model_copy(update={"format": None}), base, number, spool, bounds)
+    source = _mimicit(config, base, number, spool, bounds) or _open(
+        config.model_copy(update={"format": None}), base, number, spool, bounds
+    )
     given = config.image_base_path
     folder = source.root if given is None else base / Path(given).expanduser()
     locate = among(folder, given=given is not None)
-    source.format = Shaped(source.format, shape(config.format or ""), locate)
+    source.format = Shaped(_bare(source.format, checked=False), shape(config.format or ""), locate)
+    return source
+
+
+def _mimicit(
+    config: SourceConfig, base: Path, number: int, spool: Path, bounds: Bounds
+) -> FileSource | None:
+    """MIMIC-IT's own files, which hold rows as no other file does."""
+    if config.format != "mimic-it":
+        return None
+    from mirage.sources.mimicit import open_files
+
+    source = open_files(config, base, number, bounds)
+    if source is not None and config.id is not None:
+        source.identities = Identities(spool / f"ids-{number}.sqlite", config.id)
     return source
 
 
@@ -118,6 +147,13 @@ def _format(found: Found) -> Format:
 
     by_name = kind(found.paths[0])
     return images.WithImages(_rows(by_name)) if by_name else images.ImageFile(found.root)
+
+
+def _bare(rows: Format, *, checked: bool) -> Format:
+    from mirage.sources.wrapping import Bare, wrapping
+
+    take_off = wrapping(rows, checked=checked)
+    return Bare(rows, take_off) if take_off else rows
 
 
 def _rows(name: str) -> Format:

@@ -29,6 +29,8 @@ IMAGES = frozenset(
     {".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".jp2"}
 )
 COMPRESSED = frozenset({".gz", ".zst"})
+DESCRIPTION = "dataset_info.json"
+"""Says what is in the files beside it: see `mirage.formats.dataset_info`."""
 METADATA = frozenset({"metadata.jsonl", "metadata.csv", "metadata.parquet"})
 FORMATS = (
     "jsonl (.jsonl, .ndjson), json (.json: an array of objects), csv, tsv, each also .gz and .zst; "
@@ -98,7 +100,7 @@ def is_saved(folder: Path) -> bool:
 def in_folder(folder: Path, format: str | None) -> Found:
     """The data files of a folder. Images beside other data are what the data refers to."""
     paths = ordered(walk(folder))
-    data = [path for path in paths if kind(path)]
+    data = [path for path in paths if kind(path) and path.name != DESCRIPTION]
     images = [path for path in paths if path.suffix.lower() in IMAGES]
     rows = [path for path in data if kind(path) != "webdataset"]
     if (rows or images) and format != "webdataset":

@@ -57,12 +57,22 @@ def with_images(folder: Path, values: Mapping[str, Any]) -> dict[str, Any]:
     """
     found = dict(values)
     for key, value in values.items():
-        if key == "file_name" or key.endswith("_file_name"):
-            found[key.removesuffix("file_name").rstrip("_") or "image"] = located(folder, value)
-        elif key == "file_names" or key.endswith("_file_names"):
-            paths = [located(folder, name) for name in value or ()]
-            found[key.removesuffix("file_names").rstrip("_") or "images"] = paths
+        column = column_of(key)
+        if column is not None and key.endswith("file_name"):
+            found[column] = located(folder, value)
+        elif column is not None:
+            found[column] = [located(folder, name) for name in value or ()]
     return found
+
+
+def column_of(key: str) -> str | None:
+    """The column of images whose files a key names; None for any other key."""
+    for name, column in (("file_name", "image"), ("file_names", "images")):
+        if key == name:
+            return column
+        if key.endswith(f"_{name}"):
+            return key.removesuffix(f"_{name}")
+    return None
 
 
 def located(folder: Path, name: Any) -> str | None:

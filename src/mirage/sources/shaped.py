@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mirage.errors import SourceError
+from mirage.formats.dataset_info import described
 from mirage.formats.instruction import Instruction
 from mirage.formats.messages import Messages
 from mirage.formats.shape import Locate, Reading, Shape
@@ -63,6 +64,7 @@ class Shaped:
 
     def check(self, path: Path) -> None:
         self.rows.check(path)
+        described(self.shape, path)
 
     def survey(self, path: Path, after: Span | None, bounds: Bounds) -> Iterator[Piece]:
         return self.rows.survey(path, after, bounds)
@@ -74,15 +76,23 @@ class Shaped:
         return self.rows.weight(path, span)
 
     def read(self, path: Path, span: Span) -> Iterator[Row]:
+        shape = described(self.shape, path)
         for values, digest, fault in self.rows.read(path, span):
             if fault is None:
                 reading = Reading(self.locate)
-                sample = self.shape.read(values, reading)
+                sample = shape.read(identified(values), reading)
                 if reading.broken:
-                    fault = broken(reading, self.shape.name)
+                    fault = broken(reading, shape.name)
                 else:
                     values = SampleRow(sample)
             yield values, digest, fault
+
+
+def identified(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A row whose container knew it by a key: that is its id, where it has none of its own."""
+    if "__key__" not in values:
+        return values
+    return {"id": values["__key__"], **{k: v for k, v in values.items() if k != "__key__"}}
 
 
 def broken(reading: Reading, name: str) -> SourceError:

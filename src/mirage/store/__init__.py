@@ -3,8 +3,9 @@
     entries.py    what a store is made of
     store.py      a store that is read
     json_file.py  one flat JSON object (over `scan`, which finds entries on the bytes)
-    parquet.py    a Parquet file, or a folder of them
-    index.py      where each key stands, on disk
+    parquet.py    a Parquet file, or a folder of them (over `pages`, which reads one value out of
+                  many, and `thrift`; `frame` is what pandas wants to know)
+    index.py      where each key stands, on disk; kept.py: what was used last, in memory
     writer.py     a store that is written
     coding.py     base64
 
@@ -15,12 +16,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mirage.store.coding import FLAWS, decoded
+from mirage.store.coding import FLAWS, NOTES, unpacked
 from mirage.store.entries import Entry, Finding
 from mirage.store.store import ImageStore
 from mirage.store.writer import StoreWriter
 
-__all__ = ["FLAWS", "Entry", "Finding", "ImageStore", "StoreWriter", "decoded", "open_store"]
+__all__ = [
+    "FLAWS",
+    "NOTES",
+    "Entry",
+    "Finding",
+    "ImageStore",
+    "StoreWriter",
+    "open_store",
+    "unpacked",
+]
 
 
 def open_store(path: str | Path) -> ImageStore:

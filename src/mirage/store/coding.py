@@ -15,17 +15,16 @@ MAX_TEXT = 1 << 29
 """The longest text that is read: no image needs more, and a missing quote may seem to."""
 SPACE = b" \t\r\n"
 STANDARD = bytes.maketrans(b"-_", b"+/")
+NOTES = ("base64-space", "base64-url")
 FLAWS = {
     "base64-space": "the base64 has white space in it",
     "base64-url": "the base64 is in the url-safe alphabet",
     "base64-padding": "the base64 is not padded: readers that ask for padding fail",
 }
-"""What may be odd about a text that can be read. Padding is a rule of the format, the others are
-worth a note.
-"""
+"""What may be odd about a text that can be read; NOTES among them break no rule of the format."""
 
 
-def decoded(text: bytes) -> tuple[bytes, tuple[str, ...]]:
+def unpacked(text: bytes) -> tuple[bytes, tuple[str, ...]]:
     """The bytes in a text, and its flaws. Raises MediaError: "base64", or "empty"."""
     try:
         return full(pybase64.b64decode(text, validate=True)), ()

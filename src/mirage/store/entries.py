@@ -34,6 +34,11 @@ class Holder(Protocol):
     name: str
     """Which kind of store it is."""
 
+    @property
+    def further(self) -> list[str]:
+        """Columns besides the key and the image."""
+        ...
+
     def entries(self, tell: Tell) -> Iterator[Entry]:
         """All entries in the order of the store; what is none is told."""
         ...
@@ -55,7 +60,7 @@ class Holder(Protocol):
         ...
 
     def find(self, key: str) -> Entry | None:
-        """The last entry of a key, in a sorted store."""
+        """The first entry of a key, in a sorted store."""
         ...
 
     def faults(self) -> Iterator[Finding]:

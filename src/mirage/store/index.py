@@ -25,7 +25,7 @@ def scratch() -> sqlite3.Connection:
 
 
 class Index:
-    """All entries of a store by their keys; of equal keys the last one counts, as in `json`."""
+    """All entries of a store by their keys; of equal keys the first one counts."""
 
     def __init__(self, entries: Iterable[Entry]) -> None:
         self._lock = threading.Lock()
@@ -37,7 +37,7 @@ class Index:
         self._base.execute("COMMIT")
 
     def find(self, key: str) -> Entry | None:
-        ask = "SELECT key, place, size FROM entries WHERE key = ? ORDER BY place DESC LIMIT 1"
+        ask = "SELECT key, place, size FROM entries WHERE key = ? ORDER BY place LIMIT 1"
         with self._lock:
             found = self._base.execute(ask, (key,)).fetchone()
         return None if found is None else Entry(*found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import orjson
 
@@ -18,6 +19,7 @@ class JsonFile:
     """An entry's place is the byte at which its key begins, its size that up to the text's end."""
 
     name = "json"
+    further: ClassVar[list[str]] = []
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -18,6 +18,7 @@ LONGEST_KEY = 1 << 16
 NOT_SPACE = re.compile(rb"[^ \t\r\n]")
 PLAIN_END = re.compile(rb"[,}\]\s]")
 STRUCTURE = re.compile(rb'["\[\]{}]')
+OPENING = frozenset(b"[{")
 QUOTE, BACKSLASH, COLON, COMMA, OPEN, CLOSE = b'"\\:,{}'
 PLAIN = re.compile(rb"[ !#-\[\]-~]*")
 BOM = b"\xef\xbb\xbf"
@@ -145,7 +146,7 @@ class Window:
     def other(self) -> tuple[int, int]:
         """Go behind a value that is no string."""
         start, depth = self.here, 0
-        pattern = STRUCTURE if chr(self.look()) in "[{" else PLAIN_END
+        pattern = STRUCTURE if self.look() in OPENING else PLAIN_END
         while True:
             match = pattern.search(self.data, self.at)
             if match is None:
@@ -162,7 +163,7 @@ class Window:
                 self.string()
                 continue
             self.at += 1
-            depth += 1 if char in b"[{" else -1
+            depth += 1 if char in OPENING else -1
             if not depth:
                 return start, self.here
 

@@ -9,7 +9,7 @@ from types import TracebackType
 
 from mirage.errors import MediaError
 from mirage.record import Image
-from mirage.store.coding import decoded
+from mirage.store.coding import unpacked
 from mirage.store.entries import Entry, Finding, Holder, Tell
 from mirage.store.index import Index
 
@@ -18,7 +18,7 @@ class ImageStore:
     """Images by key. Opening reads next to nothing; the first look-up in a store whose keys are not
     sorted reads all keys once, into an index on disk. Threads may share it.
 
-    Of several entries with one key the last counts; `duplicates` names the others. Of a torn store
+    Of several entries with one key the first counts; `duplicates` names the others. Of a torn store
     what stands before the tear is here; `torn` says where that is, once the keys were read.
     """
 
@@ -36,6 +36,11 @@ class ImageStore:
     def kind(self) -> str:
         """What the store is kept in: "json" or "parquet"."""
         return self._holder.name
+
+    @property
+    def further(self) -> list[str]:
+        """Columns besides the key and the image."""
+        return self._holder.further
 
     def image(self, key: str) -> Image:
         """The image of a key, which is not looked up before it is read: then a missing key is a
@@ -57,7 +62,7 @@ class ImageStore:
         entry = self.find(key)
         if entry is None:
             raise KeyError(key)
-        return decoded(self._holder.text(entry))[0]
+        return unpacked(self._holder.text(entry))[0]
 
     def find(self, key: str) -> Entry | None:
         """The entry of a key; None where there is none."""

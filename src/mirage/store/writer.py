@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
+from array import array
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Protocol
+
+import xxhash
 
 from mirage import atomic
 from mirage.errors import RunError, SinkError
@@ -19,6 +23,8 @@ MAX_PART = 1_900_000_000
 """Bytes of strings in a part: below 2 GB on disk, and below what Arrow's offsets reach."""
 GROUP = 4 << 20
 """Bytes of strings in a row group, so that a look-up reads little."""
+PAGE = 128 << 10
+"""Bytes in a page, the least that is read and unpacked."""
 
 
 class Form(Protocol):
@@ -28,13 +34,18 @@ class Form(Protocol):
 
     def finish(self) -> Path: ...
 
+    def discard(self) -> None:
+        """Let go of what is open; `finish` has done so already."""
+        ...
+
 
 class StoreWriter:
     """Images in, by key, in the order of arrival.
 
     The target's suffix says what is written: `.json` is one JSON object, `.parquet` a file, or a
     folder of that name with parts where one part is not enough; without a suffix it is a folder of
-    parts. Keys are remembered in a database on disk.
+    parts. Keys are remembered in a database on disk. Raises ValueError for another suffix, RunError
+    where something else stands at the target.
     """
 
     def __init__(self, target: str | Path, *, part: int = MAX_PART, group: int = GROUP) -> None:
@@ -48,11 +59,12 @@ class StoreWriter:
             "CREATE TABLE seen (key TEXT PRIMARY KEY, digest BLOB, place TEXT) WITHOUT ROWID"
         )
         self._seen.execute("BEGIN")
-        self._form: Form = (
-            JsonForm(room)
-            if self.target.suffix.lower() == ".json"
-            else ParquetForm(room, part, group, folder=not self.target.suffix)
-        )
+        self._form: Form
+        if self.target.suffix.lower() == ".json":
+            self._form = JsonForm(room)
+        else:
+            self._form = ParquetForm(room, part, group, folder=not self.target.suffix)
+        self._stack.callback(self._form.discard)
         self.count = 0
 
     def add(self, key: str, data: bytes, place: str = "", *, again: bool = False) -> bool:
@@ -61,7 +73,7 @@ class StoreWriter:
         Raises SinkError "duplicate" for a key that is in the store, with both places; with `again`
         that may be, if the bytes are the same: then False says that nothing was stored.
         """
-        digest = hashlib.blake2b(data, digest_size=16).digest()
+        digest = xxhash.xxh3_128_digest(data)
         try:
             stored = self._seen.execute(
                 "INSERT OR IGNORE INTO seen VALUES (?, ?, ?)", (key, digest, place)
@@ -118,9 +130,15 @@ class JsonForm:
             self._file.write(b"{}" if self._before == b"{" else b"}")
         return self._path
 
+    def discard(self) -> None:
+        self._file.close()
+
 
 class ParquetForm:
-    """Small row groups in parts of limited size, with what pandas and dask want to know."""
+    """Small row groups in parts of limited size, with what pandas and dask want to know.
+
+    A thread packs and writes one row group while the next is collected.
+    """
 
     def __init__(self, room: Path, part: int, group: int, *, folder: bool) -> None:
         self._room = room / "parts"
@@ -131,6 +149,8 @@ class ParquetForm:
         self._held = 0
         self._written = 0
         self._writer: Any = None
+        self._pool = ThreadPoolExecutor(1)
+        self._pending: Future[None] | None = None
         self._paths: list[Path] = []
 
     def add(self, key: str, text: bytes) -> None:
@@ -149,33 +169,42 @@ class ParquetForm:
         if self._keys or not self._paths:
             self._flush()
         self._end()
+        self._pool.shutdown()
         return self._paths[0] if len(self._paths) == 1 and not self._folder else self._room
 
     def _end(self) -> None:
         """End the part."""
         if self._keys:
             self._flush()
+        self._wait()
         if self._writer is not None:
             self._writer.close()
             self._writer = None
         self._written = 0
 
-    def _flush(self) -> None:
-        import pyarrow as pa
+    def discard(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+        if self._writer is not None:
+            self._writer.close()
 
+    def _flush(self) -> None:
+        """Write what was collected as a row group."""
         if self._writer is None:
             self._writer = self._opened()
-        texts = pa.array(self._texts, pa.binary()).view(pa.string())
-        keys = pa.array(self._keys, pa.string())
-        table = pa.Table.from_arrays([texts, keys], schema=self._writer.schema)
-        self._writer.write_table(table, row_group_size=max(1, len(self._keys)))
+        self._wait()
+        self._pending = self._pool.submit(write, self._writer, self._keys, self._texts)
         self._written += self._held
-        self._held = 0
-        self._keys.clear()
-        self._texts.clear()
+        self._keys, self._texts, self._held = [], [], 0
+
+    def _wait(self) -> None:
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
 
     def _opened(self) -> Any:
         import pyarrow.parquet as pq
+
+        from mirage.store.frame import INDEX, pandas_schema
 
         path = self._room / f"part.{len(self._paths):05}.parquet"
         self._paths.append(path)
@@ -186,37 +215,33 @@ class ParquetForm:
             compression_level=1,
             use_dictionary=False,
             write_statistics=[INDEX],
+            data_page_size=PAGE,
+            write_batch_size=1,
         )
 
 
-INDEX = "__index_level_0__"
-
-
-def pandas_schema() -> Any:
-    """The two columns, described as pandas describes a frame whose index are the keys."""
+def write(writer: Any, keys: list[str], texts: list[bytes]) -> None:
     import pyarrow as pa
 
-    def column(name: str | None, field: str) -> dict[str, Any]:
-        kinds = {"pandas_type": "unicode", "numpy_type": "object", "metadata": None}
-        return {"name": name, "field_name": field, **kinds}
+    def column(values: list[bytes]) -> Any:
+        ends = array("i", accumulate(map(len, values), initial=0))
+        buffers = pa.py_buffer(ends), pa.py_buffer(b"".join(values))
+        return pa.StringArray.from_buffers(len(values), *buffers)  # pa.array would load pandas
 
-    described = {
-        "index_columns": [INDEX],
-        "column_indexes": [column(None, None) | {"metadata": {"encoding": "UTF-8"}}],  # type: ignore[arg-type]
-        "columns": [column("base64", "base64"), column(None, INDEX)],
-        "creator": {"library": "pyarrow", "version": pa.__version__},
-        "pandas_version": "2.2.0",
-    }
-    fields = [("base64", pa.string()), (INDEX, pa.string())]
-    return pa.schema(fields, metadata={"pandas": json.dumps(described)})
+    columns = [column(texts), column([key.encode() for key in keys])]
+    table = pa.Table.from_arrays(columns, schema=writer.schema)
+    writer.write_table(table, row_group_size=max(1, len(keys)))
 
 
 def check(target: Path) -> None:
     """Raise RunError where something else than a store stands at the target."""
+    suffix = target.suffix.lower()
+    if suffix not in (".json", ".parquet", ""):
+        raise ValueError(f"{target} is no name for an image store: end it in .json or .parquet")
     if target.is_dir() and any(each.suffix != ".parquet" for each in target.iterdir()):
         raise RunError(f"{target} is a folder with other files in it than Parquet")
-    if target.suffix.lower() == ".json" and target.is_dir():
-        raise RunError(f"{target} is a folder")
+    if target.is_dir() if suffix == ".json" else target.is_file() and not suffix:
+        raise RunError(f"{target} is something else already")
 
 
 def publish(made: Path, target: Path) -> None:

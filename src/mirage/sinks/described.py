@@ -1,0 +1,97 @@
+"""What a format asks of a dataset as a whole, in a sink before the one that keeps the rows.
+
+LLaMA-Factory finds a dataset by its entry in `dataset_info.json` beside it. The description is read
+again when the dataset is published, and replaced in one step after it; whatever else stands in it
+is kept. ms-swift drops rows without a rejected answer where others have one: such a dataset is
+refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from mirage import atomic
+from mirage.errors import RunError
+from mirage.formats.dataset_info import NAME, Described, Info, load, updated
+from mirage.record import PartReport, Sink
+
+
+@dataclass(slots=True)
+class AlikeSink:
+    """Rows of which all have a column, or none has. Raises RunError for others, at the end."""
+
+    rows: Sink
+    column: str
+
+    @property
+    def suffix(self) -> str:
+        return self.rows.suffix
+
+    def check(self) -> None:
+        self.rows.check()
+
+    def write(
+        self, part: Path, rows: Iterable[Mapping[str, Any]], columns: Any | None = None
+    ) -> PartReport:
+        return self.rows.write(part, rows, columns)
+
+    def columns(self, parts: Sequence[Path]) -> Any | None:
+        return self.rows.columns(parts)
+
+    def fits(self, part: Path, columns: Any | None) -> bool:
+        return self.rows.fits(part, columns)
+
+    def publish(self, parts: Sequence[Path], columns: Any | None) -> None:
+        if len({*kinds(parts, self.column)}) > 1:
+            raise RunError(
+                f"some rows have '{self.column}' and some have not: those without would be dropped "
+                "when the dataset is loaded; write the two to files of their own"
+            )
+        self.rows.publish(parts, columns)
+
+
+@dataclass(slots=True)
+class DescribedSink(AlikeSink):
+    """Rows in one file of JSON, and what LLaMA-Factory has to know of it."""
+
+    shape: Described
+    path: Path
+
+    def check(self) -> None:
+        """Raises RunError also where the description could not be added to."""
+        self.rows.check()
+        for kinds in ({False}, {True}, {False, True}):
+            self.info(kinds)
+
+    def publish(self, parts: Sequence[Path], columns: Any | None) -> None:
+        info = self.info({*kinds(parts, self.column)})
+        self.rows.publish(parts, columns)
+        options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+        atomic.write_bytes(self.path.with_name(NAME), orjson.dumps(info, option=options))
+
+    def info(self, kinds: Iterable[bool]) -> Info:
+        try:
+            return updated(load(self.path.parent), self.shape, self.path.name, kinds)
+        except ValueError as exc:
+            raise RunError(str(exc)) from exc
+
+
+def kinds(parts: Iterable[Path], column: str) -> Iterator[bool]:
+    """Which kinds of rows there are: True is one with the column."""
+    seen: set[bool] = set()
+    key = f'"{column}":'.encode()
+    for part in parts:
+        with part.open("rb") as lines:
+            for line in lines:
+                # A quote within a text is written with a backslash: this can only be a key.
+                has = key in line and column in orjson.loads(line.rstrip(b",\n"))
+                if has not in seen:
+                    seen.add(has)
+                    yield has
+                if len(seen) == 2:
+                    return
