@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command(
     epilog=options.example(
-        "mirage launch reformat.yaml --nodes 4 --partition gpu --time 4:00:00 --gpus 1 --print"
+        "mirage launch reformat.yaml --nodes 4 --time 4:00:00 --gpus 1 --print"
     )
 )
 @options.configured
