@@ -21,7 +21,20 @@ from pydantic import (
 
 from mirage.config.fetch import FetchConfig
 
-TrainingFormat = Literal["messages", "trl", "trl-preference", "axolotl", "openai", "a-okvqa", "sharegpt", "alpaca", "ms-swift", "llava", "qwen-vl", "mimic-it"]
+TrainingFormat = Literal[
+    "messages",
+    "trl",
+    "trl-preference",
+    "axolotl",
+    "openai",
+    "a-okvqa",
+    "sharegpt",
+    "alpaca",
+    "ms-swift",
+    "llava",
+    "qwen-vl",
+    "mimic-it",
+]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
