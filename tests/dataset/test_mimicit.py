@@ -97,4 +97,4 @@ def test_a_conversion_names_the_place_of_what_it_refuses(toy: Path) -> None:
     assert done.failures is not None
     refused = json.loads(done.failures.read_text())
     assert (refused["place"], refused["kind"]) == ("0/rows.jsonl#2", "duplicate-id")
-    assert refused["message"] == "a is the id of row 0 as well"
+    assert refused["message"] == "an earlier row has the id a as well"

@@ -83,12 +83,12 @@ def test_the_same_image_is_stored_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("blocks", [[2, 1], [1, 2], [1, 1, 1]])
 def test_an_id_that_stands_twice_is_refused(tmp_path: Path, blocks: list[int]) -> None:
-    """The row that has it first is written; the other is told where that is."""
+    """The row that has it first is written; the other is not."""
     rows = [row("a"), row("b"), row("a", image())]
     cut = [[rows.pop(0) for _ in range(count)] for count in blocks]
     reports = publish(out(tmp_path), tmp_path, *cut)
     told = [message for report in reports for message in errors(report).values()]
-    assert told == ["a is the id of row 0 as well"]
+    assert told == ["an earlier row has the id a as well"]
     assert [*entries(tmp_path)] == ["a", "b"]
     assert stored(tmp_path) == {}
 
@@ -96,7 +96,7 @@ def test_an_id_that_stands_twice_is_refused(tmp_path: Path, blocks: list[int]) -
 def test_an_id_made_for_a_turn_may_stand_already(tmp_path: Path) -> None:
     """Then the conversation is refused."""
     (report,) = publish(out(tmp_path), tmp_path, [row("c_1"), row("c", turns=2)])
-    assert errors(report) == {1: "c_1 is the id of row 0 as well"}
+    assert errors(report) == {1: "an earlier row has the id c_1 as well"}
 
 
 @pytest.mark.parametrize("together", [True, False])
@@ -110,7 +110,7 @@ def test_a_key_of_two_images_is_refused(tmp_path: Path, together: bool) -> None:
     ]
     reports = publish(out(tmp_path), tmp_path, *([rows] if together else [[each] for each in rows]))
     (told,) = [message for report in reports for message in errors(report).values()]
-    assert told == f"K is another image in row 0 (a.png) than here ({tmp_path}/1.jpg)"
+    assert told == f"K is another image in a.png of a than in {tmp_path}/1.jpg of b"
     assert [*entries(tmp_path)] == ["a", "c"]
     assert stored(tmp_path) == {"K": PNG}
 

@@ -108,7 +108,7 @@ class MimicItSink:
                 images.drop()
                 done.refused.append((number, error))
                 continue
-            images.keep(number)
+            images.keep(number, sample.id)
             done.lost.update(missing)
             done.rows += 1
             yield values
@@ -231,9 +231,10 @@ class Images:
         query = "SELECT 1 FROM images WHERE key = ? AND digest = ?"
         return self.base.execute(query, (key, digest)).fetchone() is not None
 
-    def keep(self, row: int) -> None:
+    def keep(self, row: int, sample: str) -> None:
         for (key, digest), (origin, data) in self.claimed.items():
-            values = (key, digest, row, origin, data)
+            place = f"{origin} of {sample}" if sample else origin
+            values = (key, digest, row, place, data)
             self.base.execute("INSERT INTO images VALUES (?, ?, ?, ?, ?)", values)
         if len(self.kept) > REMEMBERED:
             self.kept.clear()

@@ -33,12 +33,12 @@ CLAIMS = (
 )
 TWICE = """
     INSERT OR IGNORE INTO refused
-    SELECT later.row, 'duplicate-id', later.id || ' is the id of row ' || first.row || ' as well'
+    SELECT later.row, 'duplicate-id', 'an earlier row has the id ' || later.id || ' as well'
     FROM (SELECT id, min(row) AS row FROM ids GROUP BY id HAVING count(*) > 1) AS first
     CROSS JOIN ids AS later ON later.id = first.id AND later.row > first.row
 """
 UNLIKE = """
-    SELECT later.key, later.digest, first.row, first.origin, later.origin
+    SELECT later.key, later.digest, first.origin, later.origin
     FROM (SELECT key, digest, origin, min(row) AS row FROM keys GROUP BY key) AS first
     CROSS JOIN keys AS later ON later.key = first.key AND later.digest != first.digest
 """
@@ -130,8 +130,8 @@ class Claims:
     def _clashes(self, parts: Sequence[Path]) -> None:
         """Refuse the rows that have another image under a key that an earlier row has."""
         unlike: dict[tuple[str, str], str] = {}
-        for key, digest, row, first, later in self._base.execute(UNLIKE):
-            told = f"{key} is another image in row {row} ({first}) than here ({later})"
+        for key, digest, first, later in self._base.execute(UNLIKE):
+            told = f"{key} is another image in {first} than in {later}"
             unlike[key, digest.hex()] = told
         for part in parts if unlike else ():
             with opened(part) as base:
