@@ -14,6 +14,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "mirage"
 LAYERS = """
     errors names atomic value certificates recipes
+    places
     record
     template select media config
     journal report formats store

@@ -15,6 +15,7 @@ from typing import Any
 from mirage.errors import EngineError
 from mirage.job import Job
 from mirage.journal import RECORD, Entry, Journal, Writer
+from mirage.places import Place
 from mirage.record import Abilities, Completion, Engine, Record, Request, Window
 from mirage.report import Progress
 from mirage.session import run_loop
@@ -106,7 +107,7 @@ def problem(entry: Entry) -> str:
     return f"dropped: {entry.detail['reason']}" if "reason" in entry.detail else ""
 
 
-def base_of(job: Job, record: Record) -> Path | None:
+def base_of(job: Job, record: Record) -> Place | None:
     """The image folder of the source that a record comes from: its place begins with the number."""
     return job.plan.bases[int(record.place.partition("/")[0])]
 

@@ -19,6 +19,7 @@ from mirage.config.models import EngineConfig, SinkConfig
 from mirage.engines import open_engine
 from mirage.errors import ConfigError, MirageError, Mistake, RunError
 from mirage.names import suggest
+from mirage.places import Place, RemotePath, is_remote, place
 from mirage.plan import Plan, build
 from mirage.record import Engine, Record, Sink
 from mirage.select import MISSING
@@ -39,7 +40,7 @@ class Job:
     loaded: Loaded
     work: Workplace
     engines: Mapping[str, Engine]
-    target: Path
+    target: Place
 
     @property
     def plan(self) -> Plan:
@@ -72,10 +73,10 @@ def prepare(
     folder = RunFolder(run_dir(loaded))
     sources = _sources(loaded, rows, folder, mistakes)
     sink = sink_config(loaded, folder, mistakes, rows is not None or not writes)
-    opened = _sink(loaded, sink, plan, mistakes)
+    opened = _sink(loaded, sink, plan, folder.root / "upload", mistakes)
     engines = _engines(loaded, plan, rank, mistakes) if calls else {}
     if rows is None and writes and opened is not None:
-        _keep_apart(loaded, loaded.folder / sink.path, folder.root, opened.suffix, mistakes)
+        _keep_apart(loaded, place(loaded.folder, sink.path), folder.root, opened.suffix, mistakes)
         if not mistakes:
             _check_place(loaded, opened, mistakes)
     if plan is not None and sources is not None and rank.owns:
@@ -83,15 +84,19 @@ def prepare(
     if plan is None or sources is None or opened is None or mistakes:
         raise ConfigError(mistakes)
     work = Workplace(plan, sources, opened, folder)
-    return Job(loaded, work, engines, loaded.folder / sink.path)
+    return Job(loaded, work, engines, place(loaded.folder, sink.path))
 
 
 def run_dir(loaded: Loaded) -> Path:
     """The run's folder: as given, or in `runs` beside the configuration, by its name.
 
     One without a file has neither: a short digest of what it says, in `runs` where one stands.
+    Raises ConfigError where it is in a store, which has neither locks nor renames.
     """
     given = loaded.config.run.dir
+    if given is not None and is_remote(given):
+        message = "a run's folder is on this machine, or on a file system that all workers share"
+        raise ConfigError([loaded.mistake(("run", "dir"), f"{message}: not in a store")])
     if given is not None:
         return loaded.folder / Path(given).expanduser()
     return loaded.folder / "runs" / (Path(loaded.file).stem or f"run-{digest(loaded)}")
@@ -140,33 +145,34 @@ def _sources(
 
 
 def _sink(
-    loaded: Loaded, config: SinkConfig, plan: Plan | None, mistakes: list[Mistake]
+    loaded: Loaded, config: SinkConfig, plan: Plan | None, stage: Path, mistakes: list[Mistake]
 ) -> Sink | None:
+    declared = plan.declared if plan else {}
     try:
-        check_room(loaded.folder / config.path)
-        return open_sink(config, base=loaded.folder, declared=plan.declared if plan else {})
+        check_room(place(loaded.folder, config.path))
+        return open_sink(config, base=loaded.folder, declared=declared, stage=stage)
     except ValueError as exc:
         mistakes.append(loaded.mistake(("sink", "path"), str(exc)))
         return None
 
 
 def _keep_apart(
-    loaded: Loaded, target: Path, run: Path, suffix: str, mistakes: list[Mistake]
+    loaded: Loaded, target: Place, run: Path, suffix: str, mistakes: list[Mistake]
 ) -> None:
     """What a run writes must not be what it, or the next one, reads; nor is its own folder part of
     the dataset.
     """
-    if run.resolve().is_relative_to(target.resolve()):
+    if isinstance(target, Path) and run.resolve().is_relative_to(target.resolve()):
         message = f"the run's folder would stand in the dataset's, {target}: put it elsewhere"
         mistakes.append(loaded.mistake(("run", "dir"), message))
     part, failed = run / "blocks/000000" / f"part{suffix}", run / "blocks/000000/failed.jsonl"
-    written = {
+    written: dict[tuple[str, str], tuple[str, tuple[Place, ...]]] = {
         ("sink", "path"): ("dataset", (target, target / f"part-00000{suffix}")),
         ("run", "dir"): ("run's folder", (run, part, failed)),
     }
     for source in loaded.config.sources:
         for path, (what, places) in written.items():
-            if any(takes_in(source, loaded.folder, place) for place in places):
+            if any(takes_in(source, loaded.folder, each) for each in places):
                 message = (
                     f"the {what} would stand among the rows of {source.path}: put it elsewhere"
                 )
@@ -181,15 +187,19 @@ def _check_place(loaded: Loaded, sink: Sink, mistakes: list[Mistake]) -> None:
         mistakes.append(loaded.mistake(("sink", "path"), str(exc)))
 
 
-def check_room(target: Path) -> None:
-    """Raise ValueError where no dataset can be put: known now, not after the last call."""
-    place = target.absolute().parent
-    while not place.exists():
-        place = place.parent
-    if not place.is_dir():
-        raise ValueError(f"{place} is no folder")
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise ValueError(f"{place} cannot be written to")
+def check_room(target: Place) -> None:
+    """Raise ValueError where no dataset can be put: known now, not after the last call. A store
+    says so when it is looked into.
+    """
+    if isinstance(target, RemotePath):
+        return
+    room = target.absolute().parent
+    while not room.exists():
+        room = room.parent
+    if not room.is_dir():
+        raise ValueError(f"{room} is no folder")
+    if not os.access(room, os.W_OK | os.X_OK):
+        raise ValueError(f"{room} cannot be written to")
 
 
 def _engines(

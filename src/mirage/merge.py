@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from mirage.errors import RunError
 from mirage.job import Job
+from mirage.places import Place
 from mirage.report import Counts, Usage
 from mirage.session import write_manifest
 from mirage.sources.blocks import Block
@@ -23,7 +23,7 @@ from mirage.work.publish import publish, standing, told, totals
 class Merged:
     """What was merged, and the rows of the source that were left out."""
 
-    target: Path
+    target: Place
     counts: Counts
     usage: Usage
     left_out: list[dict[str, object]]

@@ -22,11 +22,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from mirage.errors import LockedError, MirageError, RunError, StoppedError
 from mirage.journal import FAILED, PARTIAL, Writer
+from mirage.places import Place
 from mirage.report import Counts, Progress
 from mirage.work.assemble import Workplace, assemble
 from mirage.work.gate import OPEN
@@ -104,7 +104,7 @@ class Pipeline:
 
     work: Workplace
     crew: Crew
-    target: Path
+    target: Place
     wanted: Wanted | None = None
     reason: str = ""
     warnings: list[str] = field(default_factory=list)

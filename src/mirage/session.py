@@ -28,6 +28,7 @@ from mirage.errors import RunError, StoppedError
 from mirage.job import Job
 from mirage.journal import Carried
 from mirage.pipeline import Pipeline
+from mirage.places import Place, RemotePath
 from mirage.report import Counts, Progress, Usage
 from mirage.scale.roll_call import DONE, INTERRUPTED, STOPPED, RollCall
 from mirage.sources import open_source
@@ -60,7 +61,7 @@ class Summary:
     usage: Usage
     total: Usage
     seconds: float
-    target: Path
+    target: Place
     folder: Path
     reason: str = ""
     warnings: list[str] = field(default_factory=list)
@@ -297,4 +298,8 @@ def write_manifest(
     }
     data = orjson.dumps(manifest, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
     write_bytes(job.folder.root / "manifest.json", data)
-    write_bytes(job.target.with_name(f"{job.target.name}.manifest.json"), data)
+    beside = job.target.with_name(f"{job.target.name}.manifest.json")
+    if isinstance(beside, RemotePath):
+        beside.write_bytes(data)
+    else:
+        write_bytes(beside, data)

@@ -94,7 +94,7 @@ def test_a_conversion_names_the_place_of_what_it_refuses(toy: Path) -> None:
     (toy / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     done = dataset.convert("rows.jsonl", "out/B", to="mimic-it")
     assert (done.written, done.refused) == (2, 1)
-    assert done.failures is not None
+    assert isinstance(done.failures, Path)
     refused = json.loads(done.failures.read_text())
     assert (refused["place"], refused["kind"]) == ("0/rows.jsonl#2", "duplicate-id")
     assert refused["message"] == "an earlier row has the id a as well"

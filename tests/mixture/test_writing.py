@@ -58,7 +58,7 @@ def test_what_cannot_be_written_is_listed_with_file_id_and_rule(tmp_path: Path) 
     images(tmp_path, "TOY", ["TOY_IMG_a", "TOY_IMG_b", "a", "b"])
     done = write(path, "out.jsonl", "simple")
     assert (done.read, done.written, done.refused) == (4, 2, 2)
-    assert done.failures is not None
+    assert isinstance(done.failures, Path)
     failed = {row["place"].rpartition(" ")[2]: row["message"] for row in lines(done.failures)}
     assert "dangling-image" in failed["lost"]
     assert "tag-count" in failed["two"]

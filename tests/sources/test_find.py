@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mirage.places import relative
 from mirage.sources.find import find, natural
 
 from .reading import opened, rows
@@ -20,7 +21,7 @@ def files(root: Path, *names: str) -> None:
 
 def names(root: Path, path: str, format: str | None = None) -> list[str]:
     found = find(root, path, format)
-    return [path.relative_to(found.root).as_posix() for path in found.paths]
+    return [relative(path, found.root) for path in found.paths]
 
 
 def test_a_folder_is_read_in_natural_order(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from typing import Any
 
 import click
 
+from mirage.places import RemotePath, is_remote
+
 LABEL = 10
 LASTING = frozenset({"source", "select", "template", "sink"})
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -127,8 +129,10 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
-def near(path: str | Path) -> str:
+def near(path: str | Path | RemotePath) -> str:
     """A path as it is shortest to write from here."""
+    if isinstance(path, RemotePath) or is_remote(str(path)):
+        return str(path)
     absolute, here = Path(path).absolute(), Path.cwd()
     below = absolute.is_relative_to(here) and here != Path(here.anchor)
     return str(absolute.relative_to(here)) if below else str(absolute)

@@ -21,7 +21,6 @@ DEMO = "demo"
 
 _URL = re.compile(r"https?://", re.IGNORECASE)
 _MODEL_AT = re.compile(r"(?:[^:]*@)?https?://", re.IGNORECASE)
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 
 
 def backend_of(engine: EngineConfig) -> str:
@@ -75,13 +74,6 @@ def unserved(config: Config) -> list[tuple[Path, str]]:
         found += _unserved_engine(("engine",), config.engine)
     for name, engine in config.engines.items():
         found += _unserved_engine(("engines", name), engine)
-    several = isinstance(config.source, list)
-    for index, source in enumerate(config.sources):
-        scheme = _SCHEME.match(source.path)
-        if scheme and scheme[1] != "hf":
-            place: Path = ("source", index, "path") if several else ("source", "path")
-            message = f"reading from {scheme[1]}:// {LATER}: download the files first"
-            found.append((place, message))
     return found
 
 

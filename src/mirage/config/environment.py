@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from mirage.names import Path
+from mirage.places.opening import without_secrets
 
 REDACTED = "***"
 
@@ -18,6 +19,7 @@ _PLACES = (
     *(("engine",), ("engines",), ("source",), ("sink",)),
     *(("run", "dir"), ("run", "fetch", "cache")),
 )
+_STORES = ("source", "sink", "inputs")
 _PATHS = frozenset({"image_base_path", "file"})
 _VARIABLE = re.compile(r"\$(?:(?P<dollar>\$)|\{(?P<inner>[^{}]*)\}|(?P<open>\{))")
 _INNER = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>.*))?", re.DOTALL)
@@ -85,14 +87,24 @@ def redact(data: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of a configuration that may be shown and stored: `${…}` stays, secrets do not.
 
     Headers are redacted always, and so is a query but for its `api-version`; elsewhere in an
-    engine, what is called a key, token, secret or password, and the user part of URLs.
+    engine, what is called a key, token, secret or password, and the user part of URLs. Of the
+    addresses of datasets, users and queries are.
     """
     shown = dict(data)
     for place, engine in _engines(data):
         if isinstance(engine, dict):
             safe = {key: _safe(value, key) for key, value in engine.items()}
             shown = _put(shown, place, safe)
-    return shown
+    return {key: _addresses(shown[key]) if key in _STORES else shown[key] for key in shown}
+
+
+def _addresses(value: Any) -> Any:
+    """Where datasets are, without users and signatures in the addresses."""
+    if isinstance(value, dict):
+        return {key: _addresses(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_addresses(item) for item in value]
+    return without_secrets(value) if isinstance(value, str) and "://" in value else value
 
 
 def _engines(data: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mirage.errors import ConfigError, Mistake
+from mirage.places import is_remote
 
 if TYPE_CHECKING:
     from mirage.dataset.conversion import Conversion
@@ -62,7 +63,7 @@ def convert(
         return meant(lambda: convertit.convert(name, Path(path), Path(target), wanted, progress))
     if fetch or resize is not None:
         raise ConfigError([Mistake("", f"fetch and resize go with {convertit.PREFIX}NAME alone")])
-    if stores.STORE in (to, format) or (to is format is None and stores.recognised(Path(path))):
+    if stores.STORE in (to, format) or (to is format is None and is_store(path)):
         if {to, format} - {stores.STORE, None}:
             other = to if format == stores.STORE else format
             what = f"{stores.STORE} holds images without text: there is no way to or from {other}"
@@ -93,7 +94,7 @@ def verify(
     """Hold every row of the dataset at `path` against its format's rules; see `verification`."""
     from mirage.dataset import mimicit, stores, verification
 
-    if format == stores.STORE or (format is None and stores.recognised(Path(path))):
+    if format == stores.STORE or (format is None and is_store(path)):
         return meant(lambda: stores.verify(Path(path), report))
 
     def look() -> Verification:
@@ -117,7 +118,7 @@ def inspect(
     """What is in the dataset at `path`, its first `limit` rows at most; see `inspection`."""
     from mirage.dataset import inspection, stores
 
-    if format == stores.STORE or (format is None and stores.recognised(Path(path))):
+    if format == stores.STORE or (format is None and is_store(path)):
         where, base = Path(path), Path.cwd()
         return meant(
             lambda: inspection.inspect_store(
@@ -131,6 +132,13 @@ def inspect(
         return inspection.inspect(asked, base=Path.cwd(), count=count, progress=progress)
 
     return meant(look)
+
+
+def is_store(path: str | Path) -> bool:
+    """Whether a path can only be that of an image store; these are read where they are local."""
+    from mirage.dataset import stores
+
+    return not is_remote(str(path)) and stores.recognised(Path(path))
 
 
 def source(

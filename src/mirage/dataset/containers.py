@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from mirage.dataset.metadata import unlike, unread
 from mirage.formats.shape import Fault
+from mirage.places import Place, relative
 from mirage.record import Record
 from mirage.sources.files import FileSource
 from mirage.sources.find import IMAGES, walk
@@ -51,7 +52,7 @@ def container(rows: FileSource, room: Path) -> Container | None:
             return Archives(Index(room / "keys.sqlite"))
         case WithImages():
             return Folder(rows, Index(room / "named.sqlite"))
-        case Tables() if rows.growing is None:
+        case Tables() if rows.growing is None and isinstance(rows.root, Path):
             return TableFiles(rows)
         case Lines() | JsonArray():
             return Texts()
@@ -199,7 +200,7 @@ class Folder:
     def whole(self) -> Iterator[Told]:
         for path in self.rows.paths:
             place = self.place(path)
-            if (trouble := unread(path)) is not None:
+            if (trouble := unread(Path(str(path)))) is not None:
                 yield place, Fault("metadata", f"load_dataset does not read it: {trouble}")
         if not self.names:
             yield (
@@ -210,8 +211,8 @@ class Folder:
             if path.suffix.lower() in IMAGES and self.known.get(str(path)) is None:
                 yield self.place(path), Fault("unnamed", "no row names this image", note=True)
 
-    def place(self, path: Path) -> str:
-        return f"{self.rows.number}/{path.relative_to(self.rows.root).as_posix()}"
+    def place(self, path: Place) -> str:
+        return f"{self.rows.number}/{relative(path, self.rows.root)}"
 
 
 @dataclass(slots=True)
@@ -225,8 +226,8 @@ class TableFiles:
 
     def whole(self) -> Iterator[Told]:
         for path in self.rows.paths:
-            place = f"{self.rows.number}/{path.relative_to(self.rows.root).as_posix()}"
-            for rule, message in unlike(path, self.rows.paths[0]):
+            place = f"{self.rows.number}/{relative(path, self.rows.root)}"
+            for rule, message in unlike(Path(str(path)), Path(str(self.rows.paths[0]))):
                 yield place, Fault(rule, message)
 
 

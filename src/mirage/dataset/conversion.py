@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from mirage.config.models import SinkConfig, SourceConfig
 from mirage.dataset.opening import opened, training_format
 from mirage.errors import RecordError
 from mirage.formats import SHAPES
+from mirage.places import Place, RemotePath, place
+from mirage.places.sending import send_one
 from mirage.record import Failed, Sink
 from mirage.sinks import container_of, open_sink
 from mirage.sources import Readable, blocks
@@ -41,7 +43,7 @@ class Conversion:
     refused: int = 0
     causes: Counter[str] = field(default_factory=Counter)
     lost: Counter[str] = field(default_factory=Counter)
-    failures: Path | None = None
+    failures: Place | None = None
     """Where the refused rows are listed, one JSON object a line; None where there are none."""
 
     def count(self, part: Part) -> None:
@@ -66,24 +68,39 @@ def convert(
     place and the rule; with `strict`, so is a row that would lose anything. Raises ValueError where
     a format cannot be told, RunError where something else stands in the target's place.
     """
-    target = (base / sink.path).resolve()
-    with atomic.workspace(target.parent) as room:
+    target, beside = target_of(sink, base)
+    with atomic.workspace(beside) as room:
         name = training_format(source, base, room)
         if name is None and sink.format in SHAPES:  # its kind of file says nothing of its rows
             name = training_format(source.model_copy(update={"format": None}), base, room)
         if name is None and sink.format in SHAPES:
             raise ValueError(f"the rows of {source.path} are of no training format that is known")
-        into = _sink(sink, base, samples=name is not None, strict=strict)
+        into = open_sink(
+            sink,
+            base=base,
+            declared={},
+            samples=name is not None,
+            strict=strict,
+            stage=room / "upload",
+        )
         into.check()
         rows = opened(source.model_copy(update={"format": name or source.format}), base, room)
         told = Conversion(name or "rows", sink.format or container_of(sink))
         return write(rows, into, target, room, told, progress=progress)
 
 
+def target_of(sink: SinkConfig, base: Path) -> tuple[Place, Path]:
+    """Where the dataset will be, and the folder in which it is made."""
+    target = place(base, sink.path)
+    if isinstance(target, RemotePath):
+        return target, base
+    return target.resolve(), target.resolve().parent
+
+
 def write(
     rows: Readable,
     into: Sink,
-    target: Path,
+    target: Place,
     room: Path,
     told: Conversion,
     *,
@@ -106,10 +123,6 @@ def write(
         told.count(part)
     told.failures = listed(parts, target.with_name(target.name + ".failed.jsonl"))
     return told
-
-
-def _sink(config: SinkConfig, base: Path, *, samples: bool, strict: bool) -> Sink:
-    return open_sink(config, base=base, declared={}, samples=samples, strict=strict)
 
 
 @dataclass(slots=True)
@@ -157,12 +170,17 @@ class Part:
         self.written, self.lost = report.rows, report.lost
 
 
-def listed(parts: Iterable[Part], target: Path) -> Path | None:
+def listed(parts: Sequence[Part], target: Place) -> Place | None:
     """Put the lists of refused rows together; where there is none, take away an earlier one."""
     lists = [part.refused for part in parts if part.causes]
     if not lists:
         target.unlink(missing_ok=True)
         return None
+    if isinstance(target, RemotePath):
+        here = listed(parts, lists[0].with_name("listed.jsonl"))
+        if isinstance(here, Path):
+            send_one(here, target)
+        return target
     with atomic.replacing(target) as temporary:
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         try:

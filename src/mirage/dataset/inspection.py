@@ -30,6 +30,7 @@ from mirage.formats.dataset_info import described
 from mirage.formats.instruction import Instruction
 from mirage.formats.shape import Locate, Reading, Shape, among
 from mirage.media import guard, recognise, sniff
+from mirage.places import place
 from mirage.record import Image, Record
 from mirage.sources import BOUNDS
 from mirage.sources.files import FileSource
@@ -143,7 +144,7 @@ def inspect(
         name = training_format(source, base, room)
         rows = as_kept(source, name, base, room)
         given = source.image_base_path
-        folder = rows.root if given is None else base / Path(given).expanduser()
+        folder = rows.root if given is None else place(base, given)
         found = Inspection(name or "rows", len(rows.paths), samples=Samples() if name else None)
 
         def records() -> Iterator[tuple[Record, Shape | None]]:

@@ -11,6 +11,7 @@ from mirage.dataset.stores import examine
 from mirage.dataset.verification import Report, Verification
 from mirage.formats import shape
 from mirage.formats.shape import Reading, among
+from mirage.places import RemotePath, place
 from mirage.sources import BOUNDS
 from mirage.sources.mimicit import open_files
 from mirage.sources.mimicit_files import datasets
@@ -27,9 +28,10 @@ def verify(source: SourceConfig, *, base: Path, report: Report) -> Verification 
     be read as a whole.
     """
     asked = source.format == NAME
-    if not asked and (
-        source.format or not datasets(base / Path(source.path).expanduser(), asked=False)
-    ):
+    path = place(base, source.path)
+    if isinstance(path, RemotePath):
+        return None
+    if not asked and (source.format or not datasets(path, asked=False)):
         return None
     rows = open_files(source, base, 0, BOUNDS, whole=True)
     if rows is None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from mirage.config.models import SourceConfig
 from mirage.formats import SHAPES, recognise
 from mirage.formats.dataset_info import formatting
+from mirage.places import place
 from mirage.sources import open_source, peek
 from mirage.sources.files import FileSource
 from mirage.sources.mimicit_files import datasets
@@ -27,7 +28,8 @@ def training_format(source: SourceConfig, base: Path, room: Path) -> str | None:
     """
     if source.format is not None:
         return source.format if source.format in SHAPES else None
-    if datasets(base / Path(source.path).expanduser(), asked=False):
+    where = place(base, source.path)
+    if isinstance(where, Path) and datasets(where, asked=False):
         return "mimic-it"
     rows = opened(source, base, room)
     said = {formatting(path) for path in rows.paths}

@@ -23,6 +23,7 @@ from mirage.formats.dataset_info import described
 from mirage.formats.instruction import Instruction
 from mirage.formats.shape import Fault, Joint, Locate, Reading, Shape, Together, among
 from mirage.media import guard, recognise, sniff
+from mirage.places import place
 from mirage.record import Image, Record
 from mirage.sources.files import FileSource
 from mirage.sources.shaped import identified
@@ -85,7 +86,7 @@ def verify(source: SourceConfig, *, base: Path, report: Report) -> Verification:
         found = Verification(name or "rows")
         rules = container(rows, room)
         given = source.image_base_path
-        folder = rows.root if given is None else base / Path(given).expanduser()
+        folder = rows.root if given is None else place(base, given)
         locate = among(folder, given=given is not None)
         together: Together = alone
         for span in rows.rest(()):
@@ -98,8 +99,8 @@ def verify(source: SourceConfig, *, base: Path, report: Report) -> Verification:
                     for fault in rules.row(record):
                         found.tell(record.place, fault, report)
                 look(freed(record, number, rows), here, locate, found, report, together=together)
-        for place, fault in rules.whole() if rules is not None else ():
-            found.tell(place, fault, report)
+        for where, fault in rules.whole() if rules is not None else ():
+            found.tell(where, fault, report)
     return found
 
 

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 import orjson
 
 from mirage.formats.shape import Shape
+from mirage.places import Place
 
 NAME = "dataset_info.json"
 ELSEWHERE = ("hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name")
@@ -61,7 +62,7 @@ class Described(Shape, Protocol):
     def at(self, layout: Layout) -> Self: ...
 
 
-def described(form: Shape, path: Path) -> Shape:
+def described(form: Shape, path: Place) -> Shape:
     """A format as the rows of this very file have it. Raises ValueError for a description that is
     torn, or speaks of another format.
     """
@@ -74,14 +75,14 @@ def described(form: Shape, path: Path) -> Shape:
     return form.at(merged(form.name, found)) if found else form
 
 
-def formatting(path: Path) -> str | None:
+def formatting(path: Place) -> str | None:
     """The format of a file, where it is described. Raises ValueError for a torn description."""
     said = [each.get("formatting", "alpaca") for each in entries(path)]
     known = {FORMATS.get(each) for each in said if isinstance(each, str)}
     return known.pop() if len(known) == 1 else None
 
 
-def entries(path: Path) -> Iterator[dict[str, Any]]:
+def entries(path: Place) -> Iterator[dict[str, Any]]:
     """What is said of a file beside it; other programs' files of that name say nothing."""
     try:
         found = parsed(path.with_name(NAME))
@@ -118,7 +119,7 @@ def load(folder: Path) -> Info:
     return found
 
 
-def parsed(path: Path) -> Any:
+def parsed(path: Place) -> Any:
     try:
         return orjson.loads(path.read_bytes())
     except orjson.JSONDecodeError as exc:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from mirage.errors import MediaError, SinkError
 from mirage.formats.instruction import Instruction, Shown, in_front, turn
 from mirage.media import file_state, locate
+from mirage.places import Place, RemotePath
 from mirage.record import Image
 
 Kind = TypeVar("Kind")
@@ -111,10 +111,11 @@ def word(found: Any) -> str:
     return WORDS.get(type(found), f"{type(found).__name__}")
 
 
-def among(base: Path | None, given: bool) -> Locate:
+def among(base: Place | None, given: bool) -> Locate:
     """How the images of a dataset are found: below `base`; where the user has not named that
-    folder (`given`), an absolute path stands for itself.
+    folder (`given`), an absolute path stands for itself, unless the rows come out of a store.
     """
+    own = not given and not isinstance(base, RemotePath)
 
     def find(value: Any) -> Image:
         if isinstance(value, Image) and value.member is not None:
@@ -122,7 +123,7 @@ def among(base: Path | None, given: bool) -> Locate:
         if isinstance(value, Image):
             file_state(value)
         path = value.get("path") if isinstance(value, Mapping) else value
-        free = not given and isinstance(path, str) and os.path.isabs(path)  # noqa: PTH117
+        free = own and isinstance(path, str) and os.path.isabs(path)  # noqa: PTH117
         found = locate(value, None if free else base)
         if not isinstance(found, Image):
             raise MediaError("type", f"an image is wanted, not {word(value)}")

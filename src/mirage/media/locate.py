@@ -21,6 +21,7 @@ from urllib.parse import unquote_to_bytes
 
 from mirage.errors import MediaError, boundary
 from mirage.media.sniff import sniff
+from mirage.places import Place, RemotePath, is_remote
 from mirage.record import Image
 
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|file:", re.IGNORECASE)
@@ -38,11 +39,12 @@ class Remote(Protocol):
 
 
 def locate(
-    value: Any, base: Path | None, web: Remote | None = None
+    value: Any, base: Place | None, web: Remote | None = None
 ) -> Image | tuple[Image, ...] | None:
     """The image or images that a value stands for; None for None, a tuple for a list.
 
-    Accepted: bytes, paths (below `base`, or absolute where there is none; into archives as well),
+    Accepted: bytes, paths (below `base`, which may be in a store, or absolute where there is none;
+    into archives as well),
     `{"bytes", "path"}` structs as Hugging Face stores them, base64 data URLs (RFC 2397), PIL
     images, URLs where there is a `web`, and lists of these. Raises MediaError: "relative",
     "outside", "missing", "file" (not a regular file), "empty", "url", "refused" (any other
@@ -57,7 +59,7 @@ def locate(
     return one(value, base, web)
 
 
-def item_of(item: Any, base: Path | None, web: Remote | None) -> Image:
+def item_of(item: Any, base: Place | None, web: Remote | None) -> Image:
     """One of a list, none of which can be left out: what came before and after would move."""
     found = one(item, base, web)
     if found is None:
@@ -87,7 +89,7 @@ def recognise(value: Any) -> Any:
     return one(value, None) if pillow and isinstance(value, pillow.Image) else value
 
 
-def one(value: Any, base: Path | None, web: Remote | None = None) -> Image | None:
+def one(value: Any, base: Place | None, web: Remote | None = None) -> Image | None:
     if isinstance(value, Image):
         return value
     if isinstance(value, str):
@@ -112,7 +114,7 @@ def from_bytes(given: Any, data: bytes) -> Image:
     return Image(given=given, data=data)
 
 
-def from_struct(value: Mapping[str, Any], base: Path | None, web: Remote | None) -> Image | None:
+def from_struct(value: Mapping[str, Any], base: Place | None, web: Remote | None) -> Image | None:
     """An undecoded image of `datasets`: the bytes win, the path alone is a path."""
     data, path = value.get("bytes"), value.get("path")
     if isinstance(data, bytes | bytearray | memoryview):
@@ -124,22 +126,26 @@ def from_struct(value: Mapping[str, Any], base: Path | None, web: Remote | None)
     raise MediaError("type", f"not an image: an object with the keys {short(list(value))}")
 
 
-def from_text(given: Any, text: str, base: Path | None, web: Remote | None) -> Image | None:
+def from_text(given: Any, text: str, base: Place | None, web: Remote | None) -> Image | None:
     if text[:5].lower() == "data:":
         return from_bytes(given, decode(text))
     if is_url(text):
         if web is None:
             raise MediaError("url", f"URLs are fetched where `run.fetch` says so: {short(text)}")
         return web.image(given, text)
+    if text and isinstance(base, RemotePath):
+        from mirage.media.afar import image_below
+
+        return image_below(given, text, base)
     if SCHEME.match(text):
         raise MediaError("refused", f"not a kind of address that is read: {short(text)}")
     return from_path(given, text, base)
 
 
-def from_path(given: Any, text: str, base: Path | None) -> Image:
+def from_path(given: Any, text: str, base: Place | None) -> Image:
     if not text:
         raise MediaError("empty", "the path of the image is empty")
-    if base is None:
+    if base is None or isinstance(base, RemotePath):
         if not os.path.isabs(text):  # noqa: PTH117 - pathlib is ten times as slow
             raise MediaError(
                 "relative", f"{short(text)} is a relative path: set `image_base_path` on the input"
@@ -200,9 +206,11 @@ def check(path: str, text: str) -> os.stat_result:
 
 def file_state(image: Image) -> tuple[str, int, int] | None:
     """Path, size in bytes and mtime in ns of the file, or archive, that an image lives in; None
-    for others, such as one in a store of several files.
+    for others, such as one in a store, be that several files or behind a URL.
     """
-    if image.path is None or (image.member is not None and Path(image.path).is_dir()):
+    if image.path is None:
+        return None
+    if image.member is not None and (is_remote(image.path) or Path(image.path).is_dir()):
         return None
     state = check(image.path, image.path)
     return image.path, state.st_size, state.st_mtime_ns

@@ -20,6 +20,7 @@ from mirage.config.document import Document, read_document, written
 from mirage.errors import ConfigError, Mistake
 from mirage.names import Path as Keys
 from mirage.names import suggest
+from mirage.places import is_remote
 
 IMAGE_TEXT, TEXT_ONLY = "IMAGE_TEXT", "TEXT_ONLY"
 IN_CONTEXT, VIDEO_TEXT = "IMAGE_TEXT_IN_CONTEXT", "VIDEO_TEXT"
@@ -143,6 +144,9 @@ class _Reader:
             self.wrong(at, "must be a path")
             return None
         if not given:
+            return None
+        if is_remote(given):
+            self.wrong(at, "a mixture is read by random access: copy it here first")
             return None
         path = self.file.parent / Path(given).expanduser()
         if not path.exists():

@@ -10,7 +10,7 @@ from typing import Any
 
 from mirage import atomic
 from mirage.config.models import SinkConfig
-from mirage.dataset.conversion import Conversion, Progress, write
+from mirage.dataset.conversion import Conversion, Progress, target_of, write
 from mirage.errors import SinkError, SourceError
 from mirage.formats.shape import Reading
 from mirage.mixture.chat import ChatTemplate
@@ -69,17 +69,20 @@ def write_mixture(
     An example that breaks a rule, or that the format cannot hold, is refused and listed beside the
     target. Raises ValueError where the format cannot be told.
     """
-    target = (base / sink.path).resolve()
+    target, beside = target_of(sink, base)
     for path in (path for each in mixture.datasets for path in each.declared.files()):
-        if path.resolve() == target or target in path.resolve().parents:
+        if path.resolve() == target or (
+            isinstance(target, Path) and target in path.resolve().parents
+        ):
             raise ValueError(f"{sink.path} would take the place of {path}, which is read")
     order = array("Q")
     for batch in mixture.batches(batch_size, epoch):
         order.extend(batch)
-    into = open_sink(sink, base=base, declared={}, samples=render is None)
-    into.check()
-    told = Conversion("mixture", sink.format or into.suffix.lstrip("."))
-    with atomic.workspace(target.parent) as room:
+    with atomic.workspace(beside) as room:
+        samples = render is None
+        into = open_sink(sink, base=base, declared={}, samples=samples, stage=room / "upload")
+        into.check()
+        told = Conversion("mixture", sink.format or into.suffix.lstrip("."))
         return write(Rows(mixture, order, render), into, target, room, told, progress=progress)
 
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
 from mirage.config import Config, Loaded, SchemaMistake, answer_schema, keys
 from mirage.config.models import LLMOutput
 from mirage.errors import ConfigError, Mistake
+from mirage.places import Place, place
 from mirage.steps.choices import CHOSEN
 from mirage.template import (
     Expression,
@@ -117,8 +117,9 @@ class Declared:
 
     # -- templates and paths ---------------------------------------------------------------------
 
-    def folder(self, path: str | None) -> Path | None:
-        return None if path is None else self.loaded.folder / Path(path).expanduser()
+    def folder(self, path: str | None, *at: str | int) -> Place | None:
+        """The folder that a path means, which stands in the configuration at `at`."""
+        return None if path is None else self.attempt(at, place, self.loaded.folder, path)
 
     def text(self, text: str) -> Template:
         names, aliases, ambiguous = self.names, self.aliases, self.ambiguous

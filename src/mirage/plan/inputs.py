@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mirage.errors import MediaError, SelectError
 from mirage.media import locate
+from mirage.places import Place
 from mirage.record import Image, Record
 from mirage.select import MISSING, Selector
 
@@ -26,12 +26,12 @@ class Input:
     key: str
     select: Selector
     image: bool = False
-    base: Path | None = None
+    base: Place | None = None
     default: Any = MISSING
     required: bool = True
     web: Web | None = None
 
-    def value(self, record: Record, base: Path | None) -> Any:
+    def value(self, record: Record, base: Place | None) -> Any:
         """The variable's value; `base` is the source's image folder. Raises RecordError."""
         value = self.select(record.values)
         if (value is MISSING or value is None) and self.default is not MISSING:
@@ -52,7 +52,7 @@ class Input:
             raise MediaError(error.kind, f"input '{self.name}': {error.message}") from error
 
 
-def bind(inputs: Sequence[Input], record: Record, base: Path | None) -> dict[str, Any]:
+def bind(inputs: Sequence[Input], record: Record, base: Place | None) -> dict[str, Any]:
     """All variables of a record. Raises its fault where it could not be read."""
     if record.fault is not None:
         raise record.fault

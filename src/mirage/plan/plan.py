@@ -17,6 +17,7 @@ from mirage.config import SERVED, Loaded, backend_of, unserved
 from mirage.config.models import EngineConfig, LLMOutput
 from mirage.engines import identity
 from mirage.errors import ConfigError
+from mirage.places import Place, RemotePath
 from mirage.plan.declared import Declared, Keys
 from mirage.plan.graph import CycleError, Graph, arrange
 from mirage.plan.inputs import Input
@@ -51,7 +52,7 @@ class Plan:
     graph: Graph
     many: str | None
     tree: Tree
-    bases: tuple[Path | None, ...]
+    bases: tuple[Place | None, ...]
     engines: Mapping[str, EngineSpec]
     constrained: frozenset[str]
     seeing: Mapping[str, str]
@@ -67,7 +68,7 @@ class Plan:
         """Index the archives that images are said to be in: no record shall wait for that."""
         folders = {*self.bases, *(variable.base for variable in self.inputs)}
         for folder in folders:
-            if folder is not None and not folder.is_dir():
+            if isinstance(folder, Path) and not folder.is_dir():
                 from mirage.media.archives import prepare
 
                 prepare(str(folder))
@@ -87,9 +88,9 @@ def build(loaded: Loaded) -> Plan:
     many = outputs.many()
     tree = declared.attempt(("output_schema",), declared.tree, config.output_schema)
     graph = compile_graph(declared, steps, many)
+    bases = tuple(compile_bases(declared)) or (None,)
     if declared.mistakes or tree is None or graph is None:
         raise ConfigError(declared.mistakes)
-    bases = tuple(declared.folder(source.image_base_path) for source in config.sources) or (None,)
     asked = [step for step in steps if isinstance(step, LLMStep)]
     used = {step.engine for step in asked}
     return Plan(
@@ -112,11 +113,22 @@ def build(loaded: Loaded) -> Plan:
     )
 
 
+def compile_bases(declared: Declared) -> Iterator[Place | None]:
+    """The folder of each source's images."""
+    several = isinstance(declared.config.source, list)
+    for number, source in enumerate(declared.config.sources):
+        at: Keys = ("source", number) if several else ("source",)
+        yield declared.folder(source.image_base_path, *at, "image_base_path")
+
+
 def open_web(declared: Declared) -> Web | None:
     """What fetches images, where `run.fetch` says that they are fetched."""
     fetch = declared.config.run.fetch
-    cache = declared.folder(fetch.cache) if fetch else None
+    cache = declared.folder(fetch.cache, "run", "fetch", "cache") if fetch else None
     if fetch is None or cache is None:
+        return None
+    if isinstance(cache, RemotePath):
+        declared.wrong(("run", "fetch", "cache"), "it is a folder here, not in a store")
         return None
     from mirage.media.fetch import Limits
     from mirage.media.web import Web
@@ -134,7 +146,7 @@ def compile_inputs(declared: Declared, web: Web | None) -> Iterator[Input]:
                 key=given.key,
                 select=select,
                 image=given.type == "image",
-                base=declared.folder(given.image_base_path),
+                base=declared.folder(given.image_base_path, "inputs", number, "image_base_path"),
                 default=given.default if given.given("default") else MISSING,
                 required=given.required and not given.given("default"),
                 web=web,

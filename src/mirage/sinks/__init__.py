@@ -15,6 +15,8 @@ from typing import Literal
 
 from mirage.config.models import SinkConfig
 from mirage.formats import SHAPES, shape
+from mirage.places import RemotePath, is_remote, remote
+from mirage.places.opening import WEB
 from mirage.record import Sink
 
 Container = Literal["jsonl", "json", "parquet", "hf", "webdataset", "imagefolder", "folder"]
@@ -30,15 +32,37 @@ def open_sink(
     source_types: Mapping[str, str] | None = None,
     samples: bool = False,
     strict: bool = False,
+    stage: Path | None = None,
 ) -> Sink:
     """The sink of a configuration; a relative path is taken from `base`.
 
     `declared` and, where it is silent, `source_types` name the types of columns that are known
     beforehand: "string", "integer", "number", "boolean", "image" or "images". With `samples`, a
     format of files keeps neutral rows; with `strict`, a training format refuses a sample that
-    would lose anything. Raises ValueError where the format cannot be told, or
-    contradicts the path.
+    would lose anything. A dataset in a store is made in the folder `stage` first, which is nobody
+    else's. Raises ValueError where the format cannot be told, or contradicts the path.
     """
+    if is_remote(config.path) or config.path.startswith("hf://"):
+        from mirage.sinks.remote import RemoteSink
+
+        target = sendable(config)
+        end = "/" if config.path.endswith("/") else ""
+
+        def make(path: Path) -> Sink:
+            here = config.model_copy(update={"path": f"{path}{end}"})
+            return open_sink(
+                here,
+                base=base,
+                declared=declared,
+                source_types=source_types,
+                samples=samples,
+                strict=strict,
+            )
+
+        staged = (base / "upload" if stage is None else stage).absolute()
+        sink = RemoteSink(target, staged, make)
+        _ = sink.rows
+        return sink
     path = (base / config.path).resolve()
     kind = container_of(config)
     folder = config.path.endswith("/") or not path.suffix
@@ -67,6 +91,20 @@ def open_sink(
         inner = AlikeSink(inner, "rejected_response")
     embeds = kind in ("webdataset", "imagefolder") or (embed and kind in ("parquet", "hf"))
     return ShapedSink(inner, form, None if embeds else home, config.copy_images, strict)
+
+
+def sendable(config: SinkConfig) -> RemotePath:
+    """The place in a store that a dataset can be sent to. Raises ValueError."""
+    if not is_remote(config.path) or config.path.split("://")[0].lower() in WEB:
+        raise ValueError(f"{config.path} is read, not written: write to s3:// or gs://, or here")
+    target = remote(config.path.rstrip("/"))
+    if config.format in SHAPES and shape(config.format or "").absolute:
+        raise ValueError(
+            f"{config.format} names images by absolute paths of this machine: write it here"
+        )
+    if container_of(config) == "folder":
+        raise ValueError(f"{config.format} is several files of random access: write it here")
+    return target
 
 
 def _rows(

@@ -27,6 +27,7 @@ from xxhash import xxh3_64_hexdigest
 
 from mirage.config.models import SourceConfig
 from mirage.formats import SHAPES, shape
+from mirage.places import Place, is_remote, place
 from mirage.sources.blocks import BOUNDS, Block, Bounds, Readable, Sources, blocks, peek
 from mirage.sources.files import FileSource, Format
 from mirage.sources.find import Found, find, holds, kind
@@ -72,7 +73,7 @@ def open_source(
     return source
 
 
-def takes_in(config: SourceConfig, base: Path, place: Path) -> bool:
+def takes_in(config: SourceConfig, base: Path, place: Place) -> bool:
     """Whether what is written to `place` would be read as rows of this source, or replace them."""
     return not config.path.startswith(HUB) and holds(base, config.path, place)
 
@@ -101,8 +102,10 @@ def _open(config: SourceConfig, base: Path, number: int, spool: Path, bounds: Bo
         found = find(base, config.path, config.format)
         if config.subset or (config.split and found.format != "hf"):
             raise ValueError("`split` and `subset` choose from a Hugging Face dataset only")
-        paths = found.paths or _saved(found.root, config.split)
-        source = FileSource(number, found.root, list(paths), _format(found))
+        root, paths = found.root, found.paths
+        if isinstance(root, Path) and not paths:
+            paths = tuple(_saved(root, config.split))
+        source = FileSource(number, root, list(paths), _format(found))
         for path in source.paths[:1]:
             source.format.check(path)
     source.identities, source.limit, source.bounds = identities, config.limit, bounds
@@ -120,7 +123,7 @@ def _shaped(
         config.model_copy(update={"format": None}), base, number, spool, bounds
     )
     given = config.image_base_path
-    folder = source.root if given is None else base / Path(given).expanduser()
+    folder = source.root if given is None else place(base, given)
     locate = among(folder, given=given is not None)
     source.format = Shaped(_bare(source.format, checked=False), shape(config.format or ""), locate)
     return source
@@ -132,6 +135,8 @@ def _mimicit(
     """MIMIC-IT's own files, which hold rows as no other file does."""
     if config.format != "mimic-it":
         return None
+    if is_remote(config.path):
+        raise ValueError("MIMIC-IT is read by random access: copy it here first")
     from mirage.sources.mimicit import open_files
 
     source = open_files(config, base, number, bounds)
@@ -196,4 +201,4 @@ def _hub(config: SourceConfig, number: int, spool: Path, bounds: Bounds) -> File
     what = (config.path, config.subset or "", config.split or "")
     folder = spool / f"hub-{number}-{xxh3_64_hexdigest(repr(what).encode())}"
     hub = Hub(config.path.removeprefix(HUB), config.subset, config.split, folder, bounds)
-    return FileSource(number, folder, hub.present(), _rows("hf"), growing=hub.further)
+    return FileSource(number, folder, [*hub.present()], _rows("hf"), growing=hub.further)

@@ -7,13 +7,13 @@ uncompressed, and lie next to each other.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import orjson
 from xxhash import xxh3_128, xxh3_128_digest
 
 from mirage.errors import SourceChangedError, SourceError
+from mirage.places import Place, RemotePath
 from mirage.record import Span
 from mirage.sources.blocks import Bounds
 from mirage.sources.files import Piece, Row
@@ -32,7 +32,7 @@ class Bytewise:
 
     def __init__(self) -> None:
         self.streams = Streams()
-        self._counted: dict[Path, tuple[int, int]] = {}
+        self._counted: dict[Place, tuple[int, int]] = {}
 
     def split(self, stream: ByteStream) -> Iterator[Split]:
         """All bytes of the stream in pieces, each with the number of rows in it: 0 or 1."""
@@ -42,23 +42,23 @@ class Bytewise:
         """The values of a row. Raises ValueError where it is malformed."""
         raise NotImplementedError
 
-    def head(self, path: Path) -> Any:
+    def head(self, path: Place) -> Any:
         """What the rows of a file have in common. Raises ValueError where it is unusable."""
 
-    def check(self, path: Path) -> None:
+    def check(self, path: Place) -> None:
         self.head(path)
 
-    def weight(self, path: Path, span: Span) -> int:
+    def weight(self, path: Place, span: Span) -> int:
         return span.stop - span.start
 
-    def survey(self, path: Path, after: Span | None, bounds: Bounds) -> Iterator[Piece]:
+    def survey(self, path: Place, after: Span | None, bounds: Bounds) -> Iterator[Piece]:
         start, row = (after.stop, after.row + after.rows) if after else (0, 0)
         if after and not self._ends(path, after):
             raise SourceChangedError(f"the last row read of {after.file} has been continued")
         with self.streams.at(path, start) as stream:
             yield from cut(self._splits(stream, after is not None), start, row, bounds)
 
-    def read(self, path: Path, span: Span) -> Iterator[Row]:
+    def read(self, path: Place, span: Span) -> Iterator[Row]:
         head = self.head(path)
         at, left = span.start, span.rows
         with self.streams.at(path, span.start, span.stop) as stream:
@@ -76,7 +76,7 @@ class Bytewise:
         elif left:
             raise SourceChangedError(f"{span.file} has {left:,} rows fewer than it had")
 
-    def digest(self, path: Path, span: Span) -> str:
+    def digest(self, path: Place, span: Span) -> str:
         if not self._ends(path, span):
             return ""
         hashed = xxh3_128()
@@ -98,7 +98,7 @@ class Bytewise:
         if not counted and stream.trouble():
             yield b"", 1
 
-    def _row(self, raw: bytes, head: Any, at: int, file: tuple[Path, str]) -> Row:
+    def _row(self, raw: bytes, head: Any, at: int, file: tuple[Place, str]) -> Row:
         row = raw.removeprefix(BOM).strip(self.blank) if at == 0 else raw.strip(self.blank)
         digest = xxh3_128_digest(row)
         try:
@@ -106,10 +106,14 @@ class Bytewise:
         except ValueError as exc:
             begin = at + len(raw) - len(raw.lstrip(self.blank))
             text = row[: 4 * RAW].decode("utf-8", "replace")[:RAW]
-            message = f"{file[1]}:{self._line(file[0], begin)}: {exc}"
+            message = f"{file[1]}:{self._where(file[0], begin)}: {exc}"
             return {}, digest, SourceError("malformed", message, raw=text)
 
-    def _line(self, path: Path, offset: int) -> int:
+    def _where(self, path: Place, offset: int) -> str:
+        """The line of a byte; of an object in a store only the byte: nothing more is read there."""
+        return f"byte {offset}" if isinstance(path, RemotePath) else f"{self._line(path, offset)}"
+
+    def _line(self, path: Place, offset: int) -> int:
         """The number of the line, from 1, that holds the byte at `offset`."""
         at, count = self._counted.get(path, (0, 0))
         at, count = (at, count) if at <= offset else (0, 0)
@@ -118,7 +122,7 @@ class Bytewise:
         self._counted[path] = (offset, count)
         return count + 1
 
-    def _ends(self, path: Path, span: Span) -> bool:
+    def _ends(self, path: Place, span: Span) -> bool:
         """Whether a row still ends where the span does."""
         with self.streams.at(path, max(0, span.stop - 1), span.stop + 1) as stream:
             last, following = stream.read(1), stream.read(1)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
+from mirage.places import Place
 from mirage.sources.bytewise import BOM, Bytewise, Split
 from mirage.sources.streams import ByteStream
 
@@ -37,7 +37,7 @@ class Delimited(Bytewise):
             yield raw, 1 if row and not header else 0
             header = header and not row
 
-    def head(self, path: Path) -> list[str]:
+    def head(self, path: Place) -> list[str]:
         """The names of the columns."""
         with self.streams.at(path) as stream:
             for raw, _ in self.split(stream):

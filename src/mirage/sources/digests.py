@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import orjson
 from xxhash import xxh3_128, xxh3_128_digest, xxh3_128_hexdigest
+
+from mirage.places import Place, RemotePath
 
 EDGE = 64 * 1024
 PAGE = 4 * 1024
@@ -20,13 +21,17 @@ PAGES = 64
 WHOLE = 2 * EDGE + PAGES * PAGE
 
 
-def sample_digest(path: Path) -> str:
+def sample_digest(path: Place) -> str:
     """A hash of a file's size, its first and last 64 KiB, and 64 pages spread evenly between.
 
     A file of at most 384 KiB is hashed whole. Reading a terabyte of tables only to notice a change
     would cost more than it guards: a Parquet footer (the last bytes) holds the sizes, places and
-    statistics of every column, and each record's own digest is compared when it is read.
+    statistics of every column, and each record's own digest is compared when it is read. Of an
+    object in a store its size and its ETag are hashed: nothing is read.
     """
+    if isinstance(path, RemotePath):
+        state = path.stat()
+        return xxh3_128_hexdigest(f"{state.st_size} {state.st_mtime_ns}".encode())
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         hashed = xxh3_128(size.to_bytes(8))

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain, islice, takewhile
-from pathlib import Path
 from typing import Any, Protocol
 
 from mirage.errors import RecordError, RunError, SourceChangedError, SourceError
+from mirage.places import Place, relative
 from mirage.record import FileState, Record, Span
 from mirage.sources.blocks import BOUNDS, Bounds
 from mirage.sources.identity import Identities, hash64
@@ -35,28 +35,28 @@ class Piece:
 class Format(Protocol):
     """How one file is cut into pieces and read."""
 
-    def check(self, path: Path) -> None:
+    def check(self, path: Place) -> None:
         """Raise ValueError where the file as a whole cannot be of this format."""
         ...
 
-    def survey(self, path: Path, after: Span | None, bounds: Bounds) -> Iterator[Piece]:
+    def survey(self, path: Place, after: Span | None, bounds: Bounds) -> Iterator[Piece]:
         """The pieces of a file after the given one, in order; none of them is empty."""
         ...
 
-    def read(self, path: Path, span: Span) -> Iterator[Row]:
+    def read(self, path: Place, span: Span) -> Iterator[Row]:
         """The rows of a piece, in order: values, 16-byte digest, fault."""
         ...
 
-    def digest(self, path: Path, span: Span) -> str:
+    def digest(self, path: Place, span: Span) -> str:
         """The digest of a piece as it is now; another one where it has changed."""
         ...
 
-    def weight(self, path: Path, span: Span) -> int:
+    def weight(self, path: Place, span: Span) -> int:
         """The size of a piece in bytes."""
         ...
 
 
-Growing = Callable[[Sequence[Path]], Iterable[Path]]
+Growing = Callable[[Sequence[Place]], Iterable[Place]]
 
 
 @dataclass(slots=True)
@@ -68,8 +68,8 @@ class FileSource:
     """
 
     number: int
-    root: Path
-    paths: list[Path]
+    root: Place
+    paths: list[Place]
     format: Format
     identities: Identities | None = None
     limit: int | None = None
@@ -133,10 +133,10 @@ class FileSource:
 
     # -- cutting ---------------------------------------------------------------------------------
 
-    def _name(self, path: Path) -> str:
-        return path.relative_to(self.root).as_posix()
+    def _name(self, path: Place) -> str:
+        return relative(path, self.root)
 
-    def _files(self) -> Iterator[tuple[str, Path]]:
+    def _files(self) -> Iterator[tuple[str, Place]]:
         known = tuple(self.paths)
         for path in known:
             yield self._name(path), path
@@ -162,7 +162,7 @@ class FileSource:
                 left = None if left is None else left - span.rows
 
     def _cut(
-        self, file: tuple[str, Path], last: Span | None, left: int | None, bounds: Bounds
+        self, file: tuple[str, Place], last: Span | None, left: int | None, bounds: Bounds
     ) -> Iterator[Span]:
         """Spans of one file, `left` rows at most: near the limit, pieces are cut smaller."""
         name, path = file

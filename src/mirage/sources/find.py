@@ -12,6 +12,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TypeVar
+
+from mirage.places import Place, RemotePath, is_remote, remote
+from mirage.places.opening import WEB
+
+AnyPlace = TypeVar("AnyPlace", bound=Place)
 
 SUFFIXES = {
     ".jsonl": "jsonl",
@@ -44,12 +50,14 @@ class Found:
     """Files of one format, and the folder that their names are relative to."""
 
     format: str
-    root: Path
-    paths: tuple[Path, ...]
+    root: Place
+    paths: tuple[Place, ...]
 
 
 def find(base: Path, name: str, format: str | None = None) -> Found:
     """What `name` (a file, a folder, a glob) holds, as `format` or as the names suggest."""
+    if is_remote(name):
+        return afar(remote(name), format)
     plain = Path(name).expanduser()
     path = base / plain
     if path.is_dir():
@@ -72,14 +80,63 @@ def find(base: Path, name: str, format: str | None = None) -> Found:
     return Found(format or one_kind(path, paths), root, tuple(paths))
 
 
-def holds(base: Path, name: str, place: Path) -> bool:
+def afar(path: RemotePath, format: str | None) -> Found:
+    """What a path in a store holds; it is asked now. What has to be mapped into memory, or is
+    looked at file by file, is not read from there.
+    """
+    found = _afar(path, format)
+    if found.format == "hf":
+        raise ValueError(f"{path}: Arrow files are mapped into memory: copy them here first")
+    if found.format == "imagefolder":
+        raise ValueError(
+            f"{path} is a folder of images, which is read where it is local; or give the file that "
+            "names them, and `image_base_path`"
+        )
+    return found
+
+
+def _afar(path: RemotePath, format: str | None) -> Found:
+    if path.is_file():
+        return Found(format or the_kind(path), path.parent, (path,))
+    if path.scheme in WEB:
+        raise ValueError(f"{path} does not exist, or is no file: the web has no folders")
+    if path.exists():
+        return in_folder(path, format)
+    magic = [glob.has_magic(part) for part in path.parts]
+    if True not in magic:
+        raise ValueError(f"{path} does not exist")
+    root = path
+    for _ in path.parts[magic.index(True) :]:
+        root = root.parent
+    pattern = path.key.removeprefix(root.key).lstrip("/")
+    paths = ordered(each for each in root.glob(pattern) if not hidden(each, root))
+    if not paths:
+        raise ValueError(f"no file matches {path}")
+    return Found(format or one_kind(path, paths), root, tuple(paths))
+
+
+def hidden(path: RemotePath, root: RemotePath) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(root).parts)
+
+
+def holds(base: Path, name: str, place: Place) -> bool:
     """Whether a file at `place` would be one of those that `name` means, or stand above them."""
+    if is_remote(name) or isinstance(place, RemotePath):
+        return is_remote(name) and isinstance(place, RemotePath) and shares(remote(name), place)
     path = (base / Path(name).expanduser()).absolute()
     place = place.absolute()
     if any(glob.has_magic(part) for part in path.parts):
         return matches(place.parts, path.parts)
     path, place = path.resolve(), place.resolve()
     return path.is_relative_to(place) or place.is_relative_to(path)
+
+
+def shares(path: RemotePath, place: RemotePath) -> bool:
+    """`holds`, of two paths in stores."""
+    if any(glob.has_magic(part) for part in path.parts):
+        return matches(place.parts, path.parts)
+    short = min(len(path.parts), len(place.parts))
+    return path.parts[:short] == place.parts[:short]
 
 
 def matches(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
@@ -97,7 +154,7 @@ def is_saved(folder: Path) -> bool:
     return one or (folder / "dataset_dict.json").is_file()
 
 
-def in_folder(folder: Path, format: str | None) -> Found:
+def in_folder(folder: Place, format: str | None) -> Found:
     """The data files of a folder. Images beside other data are what the data refers to."""
     paths = ordered(walk(folder))
     data = [path for path in paths if kind(path) and path.name != DESCRIPTION]
@@ -121,8 +178,11 @@ def in_folder(folder: Path, format: str | None) -> Found:
     return Found(format or one_kind(folder, chosen), folder, tuple(chosen))
 
 
-def walk(folder: Path) -> Iterable[Path]:
+def walk(folder: Place) -> Iterable[Place]:
     """All files below, but hidden ones; a folder that was entered before is not entered again."""
+    if isinstance(folder, RemotePath):
+        yield from (path for path in folder.walk() if not hidden(path, folder))
+        return
     seen: set[str] = set()
 
     def fail(error: OSError) -> None:
@@ -138,7 +198,7 @@ def walk(folder: Path) -> Iterable[Path]:
         yield from (Path(place, name) for name in names if not name.startswith("."))
 
 
-def ordered(paths: Iterable[Path]) -> list[Path]:
+def ordered(paths: Iterable[AnyPlace]) -> list[AnyPlace]:
     """By name, numbers as numbers: part-2 stands before part-10. Raises ValueError for a name that
     is no text, which no journal and no dataset could hold.
     """
@@ -147,17 +207,17 @@ def ordered(paths: Iterable[Path]) -> list[Path]:
         try:
             str(path).encode()
         except UnicodeEncodeError as exc:
-            raise ValueError(f"a name that is not UTF-8: {os.fsencode(path)!r}; rename it") from exc
+            raise ValueError(f"a name that is not UTF-8: {str(path)!a}; rename it") from exc
     return found
 
 
-def natural(path: Path) -> tuple[list[list[tuple[int, int, str]]], str]:
+def natural(path: Place) -> tuple[list[list[tuple[int, int, str]]], str]:
     parts = [re.split(r"(\d+)", part) for part in path.parts]
     keys = [[(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in part if p] for part in parts]
     return keys, str(path)
 
 
-def kind(path: Path) -> str | None:
+def kind(path: Place) -> str | None:
     """The format of a file by its suffixes; None where they say nothing."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if len(suffixes) > 1 and suffixes[-1] in COMPRESSED:
@@ -165,14 +225,14 @@ def kind(path: Path) -> str | None:
     return SUFFIXES.get(suffixes[-1]) if suffixes else None
 
 
-def half_known(path: Path) -> bool:
+def half_known(path: Place) -> bool:
     """Whether this is data in a compression that is not read: silently, it would be missing."""
     return path.suffix.lower() in {".bz2", ".xz", ".zip", ".lz4", ".7z"} and bool(
         kind(path.with_suffix(""))
     )
 
 
-def the_kind(path: Path) -> str:
+def the_kind(path: Place) -> str:
     found = kind(path)
     if found is None:
         raise ValueError(
@@ -181,9 +241,9 @@ def the_kind(path: Path) -> str:
     return found
 
 
-def one_kind(where: Path, paths: Iterable[Path]) -> str:
+def one_kind(where: Place, paths: Iterable[Place]) -> str:
     """The one format of all files."""
-    kinds: dict[str, Path] = {}
+    kinds: dict[str, Place] = {}
     for path in paths:
         kinds.setdefault(the_kind(path), path)
     if len(kinds) > 1:

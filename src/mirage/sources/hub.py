@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mirage.errors import RunError
+from mirage.places import Place
 from mirage.sources.blocks import BOUNDS, Bounds
 
 SCHEME = "hf://"
@@ -38,7 +39,7 @@ class Hub:
         """The pieces that are there, in order."""
         return sorted(self.folder.glob("part-*.parquet"))
 
-    def further(self, present: Sequence[Path]) -> Iterator[Path]:
+    def further(self, present: Sequence[Place]) -> Iterator[Path]:
         """Fetch what is missing, piece by piece; the first ones are small, so that work begins.
 
         Raises RunError where the hub, or the dataset, cannot be read.
@@ -47,7 +48,7 @@ class Hub:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         number = len(present)
-        done = sum(pq.read_metadata(path).num_rows for path in present)
+        done = sum(pq.read_metadata(str(path)).num_rows for path in present)
         tables = self._tables(done)
         while True:
             path = self.folder / f"part-{number:06}.parquet"

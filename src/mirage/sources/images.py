@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from mirage.errors import SourceError
+from mirage.places import Place, relative
 from mirage.record import Span
 from mirage.sources.blocks import Bounds
 from mirage.sources.digests import sample_digest
@@ -28,19 +28,19 @@ class WithImages:
     def __init__(self, rows: Format) -> None:
         self.rows = rows
 
-    def check(self, path: Path) -> None:
+    def check(self, path: Place) -> None:
         self.rows.check(path)
 
-    def survey(self, path: Path, after: Span | None, bounds: Bounds) -> Iterator[Piece]:
+    def survey(self, path: Place, after: Span | None, bounds: Bounds) -> Iterator[Piece]:
         return self.rows.survey(path, after, bounds)
 
-    def digest(self, path: Path, span: Span) -> str:
+    def digest(self, path: Place, span: Span) -> str:
         return self.rows.digest(path, span)
 
-    def weight(self, path: Path, span: Span) -> int:
+    def weight(self, path: Place, span: Span) -> int:
         return self.rows.weight(path, span)
 
-    def read(self, path: Path, span: Span) -> Iterator[Row]:
+    def read(self, path: Place, span: Span) -> Iterator[Row]:
         for values, digest, fault in self.rows.read(path, span):
             if fault is None:
                 try:
@@ -50,7 +50,7 @@ class WithImages:
             yield values, digest, fault
 
 
-def with_images(folder: Path, values: Mapping[str, Any]) -> dict[str, Any]:
+def with_images(folder: Place, values: Mapping[str, Any]) -> dict[str, Any]:
     """The values, and an absolute path for every file that they name.
 
     Raises SourceError "outside" for a name that leads out of the folder, "malformed" for none.
@@ -75,7 +75,7 @@ def column_of(key: str) -> str | None:
     return None
 
 
-def located(folder: Path, name: Any) -> str | None:
+def located(folder: Place, name: Any) -> str | None:
     """Where a file lies; symbolic links are followed, since they are the owner's own."""
     if name is None or name == "":
         return None
@@ -90,22 +90,22 @@ def located(folder: Path, name: Any) -> str | None:
 class ImageFile:
     """Images without metadata: each file is one row, `image` (its path) and `file_name`."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Place) -> None:
         self.root = root
 
-    def check(self, path: Path) -> None:
+    def check(self, path: Place) -> None:
         """Whether it is an image shows when it is looked at."""
 
-    def survey(self, path: Path, after: Span | None, bounds: Bounds) -> Iterator[Piece]:
+    def survey(self, path: Place, after: Span | None, bounds: Bounds) -> Iterator[Piece]:
         if after is None:
             yield Piece(0, path.stat().st_size, 0, 1, sample_digest(path))
 
-    def read(self, path: Path, span: Span) -> Iterator[Row]:
-        values = {"image": str(path), "file_name": path.relative_to(self.root).as_posix()}
+    def read(self, path: Place, span: Span) -> Iterator[Row]:
+        values = {"image": str(path), "file_name": relative(path, self.root)}
         yield values, bytes.fromhex(sample_digest(path)), None
 
-    def digest(self, path: Path, span: Span) -> str:
+    def digest(self, path: Place, span: Span) -> str:
         return sample_digest(path)
 
-    def weight(self, path: Path, span: Span) -> int:
+    def weight(self, path: Place, span: Span) -> int:
         return span.stop - span.start

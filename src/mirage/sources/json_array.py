@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
+from mirage.places import Place
 from mirage.sources.bytewise import BOM, Bytewise, Split, parse_object
 from mirage.sources.streams import CHUNK, ByteStream
 
@@ -26,7 +26,7 @@ class JsonArray(Bytewise):
 
     blank = SPACE + b",["
 
-    def check(self, path: Path) -> None:
+    def check(self, path: Place) -> None:
         with self.streams.at(path) as stream:
             start = stream.read(CHUNK).removeprefix(BOM).lstrip(SPACE)
         if start.startswith(b"{"):

@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from mirage.places import Place
 from mirage.sources.bytewise import BOM, Bytewise, Split
 from mirage.sources.json_array import TOKEN
 from mirage.sources.streams import CHUNK, ByteStream
@@ -64,7 +65,7 @@ class Entries(Bytewise):
         with self.streams.at(self.path) as stream:
             return beginning(stream, self.known)
 
-    def check(self, path: Path) -> None:
+    def check(self, path: Place) -> None:
         _ = self.start
 
     def split(self, stream: ByteStream) -> Iterator[Split]:

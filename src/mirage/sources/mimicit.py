@@ -21,6 +21,7 @@ from mirage.config.models import SourceConfig
 from mirage.errors import SourceError
 from mirage.formats.mimicit import EntryRow
 from mirage.formats.shape import Fault
+from mirage.places import Place
 from mirage.record import Span
 from mirage.sources.blocks import Bounds
 from mirage.sources.bytewise import Split
@@ -44,11 +45,11 @@ class Instructions(Entries):
         self.dataset = dataset
         self.whole = whole or dataset.train is None
 
-    def survey(self, path: Path, after: Span | None, bounds: Bounds) -> Iterator[Piece]:
+    def survey(self, path: Place, after: Span | None, bounds: Bounds) -> Iterator[Piece]:
         for p in super().survey(path, after, bounds):
             yield Piece(p.start, p.stop, p.row, p.rows, self._sealed(p.digest))
 
-    def digest(self, path: Path, span: Span) -> str:
+    def digest(self, path: Place, span: Span) -> str:
         return self._sealed(super().digest(path, span))
 
     def _sealed(self, digest: str) -> str:
@@ -77,7 +78,7 @@ class Instructions(Entries):
                     yield raw, 0
         yield from held.left()
 
-    def _row(self, raw: bytes, head: Any, at: int, file: tuple[Path, str]) -> Row:
+    def _row(self, raw: bytes, head: Any, at: int, file: tuple[Place, str]) -> Row:
         values, digest, fault = super()._row(raw, head, at, file)
         if fault is not None:
             return values, digest, fault
@@ -176,7 +177,7 @@ class Training(Entries):
             yield raw, int(bool(rows) and self._fault(raw, at) is not None)
             at += len(raw)
 
-    def _row(self, raw: bytes, head: Any, at: int, file: tuple[Path, str]) -> Row:
+    def _row(self, raw: bytes, head: Any, at: int, file: tuple[Place, str]) -> Row:
         values, digest, fault = super()._row(raw, head, at, file)
         return values, digest, fault or self._fault(raw, at)
 
@@ -217,26 +218,26 @@ class MimicItFiles:
     """All files of some datasets, each in its own format; `instructions` are those datasets."""
 
     def __init__(self, found: list[Dataset], *, whole: bool = False) -> None:
-        self.formats: dict[Path, Format] = {}
-        self.instructions = {dataset.path: dataset for dataset in found}
+        self.formats: dict[Place, Format] = {}
+        self.instructions: dict[Place, Dataset] = {dataset.path: dataset for dataset in found}
         for dataset in found:
             self.formats[dataset.path] = Instructions(dataset, whole=whole)
             if dataset.train is not None:
                 self.formats[dataset.train] = Training(dataset, dataset.train)
 
-    def check(self, path: Path) -> None:
+    def check(self, path: Place) -> None:
         self.formats[path].check(path)
 
-    def survey(self, path: Path, after: Span | None, bounds: Bounds) -> Iterator[Piece]:
+    def survey(self, path: Place, after: Span | None, bounds: Bounds) -> Iterator[Piece]:
         return self.formats[path].survey(path, after, bounds)
 
-    def read(self, path: Path, span: Span) -> Iterator[Row]:
+    def read(self, path: Place, span: Span) -> Iterator[Row]:
         return self.formats[path].read(path, span)
 
-    def digest(self, path: Path, span: Span) -> str:
+    def digest(self, path: Place, span: Span) -> str:
         return self.formats[path].digest(path, span)
 
-    def weight(self, path: Path, span: Span) -> int:
+    def weight(self, path: Place, span: Span) -> int:
         return self.formats[path].weight(path, span)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from mirage.errors import SourceError
@@ -16,6 +15,7 @@ from mirage.formats.dataset_info import described
 from mirage.formats.instruction import Instruction
 from mirage.formats.messages import Messages
 from mirage.formats.shape import Locate, Reading, Shape
+from mirage.places import Place
 from mirage.record import Span
 from mirage.sources.blocks import Bounds
 from mirage.sources.files import Format, Piece, Row
@@ -62,20 +62,20 @@ class Shaped:
     shape: Shape
     locate: Locate
 
-    def check(self, path: Path) -> None:
+    def check(self, path: Place) -> None:
         self.rows.check(path)
         described(self.shape, path)
 
-    def survey(self, path: Path, after: Span | None, bounds: Bounds) -> Iterator[Piece]:
+    def survey(self, path: Place, after: Span | None, bounds: Bounds) -> Iterator[Piece]:
         return self.rows.survey(path, after, bounds)
 
-    def digest(self, path: Path, span: Span) -> str:
+    def digest(self, path: Place, span: Span) -> str:
         return self.rows.digest(path, span)
 
-    def weight(self, path: Path, span: Span) -> int:
+    def weight(self, path: Place, span: Span) -> int:
         return self.rows.weight(path, span)
 
-    def read(self, path: Path, span: Span) -> Iterator[Row]:
+    def read(self, path: Place, span: Span) -> Iterator[Row]:
         shape = described(self.shape, path)
         for values, digest, fault in self.rows.read(path, span):
             if fault is None:

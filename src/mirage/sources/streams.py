@@ -11,10 +11,11 @@ import io
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import zstandard
+
+from mirage.places import Place, RemotePath, raw
 
 GZIP = b"\x1f\x8b"
 ZSTD = b"\x28\xb5\x2f\xfd"
@@ -89,9 +90,15 @@ class ByteStream:
 
     __slots__ = ("at", "file", "raw", "stop")
 
-    def __init__(self, path: Path) -> None:
-        plain = io.BufferedReader(io.FileIO(path), CHUNK // 4)
-        magic = next((m for m in (GZIP, ZSTD) if plain.peek(4).startswith(m)), b"")
+    def __init__(self, path: Place) -> None:
+        bare = raw(path)
+        far = isinstance(path, RemotePath)
+        first = bare.read(4) or b"" if far else b""  # a buffer full would be thrown away
+        if far:
+            bare.seek(0)
+        plain = io.BufferedReader(bare, CHUNK if far else CHUNK // 4)
+        first = first if far else plain.peek(4)
+        magic = next((m for m in (GZIP, ZSTD) if first.startswith(m)), b"")
         self.raw = Inflated(plain, magic) if magic else None
         self.file: Any = io.BufferedReader(self.raw, CHUNK // 4) if self.raw else plain
         self.at = 0
@@ -143,10 +150,10 @@ class Streams:
     """Opens files at any offset, and keeps compressed streams that may be wanted again."""
 
     def __init__(self) -> None:
-        self._idle: list[tuple[Path, Stamp, ByteStream]] = []
+        self._idle: list[tuple[Place, Stamp, ByteStream]] = []
 
     @contextmanager
-    def at(self, path: Path, start: int = 0, stop: int | None = None) -> Iterator[ByteStream]:
+    def at(self, path: Place, start: int = 0, stop: int | None = None) -> Iterator[ByteStream]:
         found = path.stat()
         stamp = (found.st_ino, found.st_size, found.st_mtime_ns)
         stream = self._take(path, stamp, start) or ByteStream(path)
@@ -164,7 +171,7 @@ class Streams:
             while len(self._idle) > IDLE:
                 self._idle.pop(0)[2].close()
 
-    def _take(self, path: Path, stamp: Stamp, start: int) -> ByteStream | None:
+    def _take(self, path: Place, stamp: Stamp, start: int) -> ByteStream | None:
         """The idle stream that has come nearest to `start`, taken out so that nobody shares it."""
         fitting = [e for e in list(self._idle) if e[:2] == (path, stamp) and e[2].at <= start]
         for entry in sorted(fitting, key=lambda e: -e[2].at):

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mirage.errors import SourceError
+from mirage.places import Place, RemotePath
 from mirage.record import Span
 from mirage.sources import arrow
 from mirage.sources.blocks import Bounds
@@ -49,23 +50,23 @@ class Tables:
     """
 
     def __init__(self) -> None:
-        self._known: dict[Path, tuple[tuple[int, int], Shape, str]] = {}
+        self._known: dict[Place, tuple[tuple[int, int], Shape, str]] = {}
 
-    def check(self, path: Path) -> None:
+    def check(self, path: Place) -> None:
         self._look(path)
 
-    def weight(self, path: Path, span: Span) -> int:
+    def weight(self, path: Place, span: Span) -> int:
         return span.rows * self._look(path)[0].width
 
-    def digest(self, path: Path, span: Span) -> str:
+    def digest(self, path: Place, span: Span) -> str:
         return range_digest(self._look(path)[1], span.start, span.stop)
 
-    def survey(self, path: Path, after: Span | None, bounds: Bounds) -> Iterator[Piece]:
+    def survey(self, path: Place, after: Span | None, bounds: Bounds) -> Iterator[Piece]:
         shape, whole = self._look(path)
         for start, stop in ranges(shape, after.stop if after else 0, bounds):
             yield Piece(start, stop, start, stop - start, range_digest(whole, start, stop))
 
-    def read(self, path: Path, span: Span) -> Iterator[Row]:
+    def read(self, path: Place, span: Span) -> Iterator[Row]:
         done = 0
         width = self._look(path)[0].width
         step = max(1, min(SLICE_ROWS, SLICE_BYTES // width))
@@ -80,7 +81,7 @@ class Tables:
                 message = f"{span.file}: row {row} cannot be read: {exc}"
                 yield {}, row_digest({}), SourceError("damaged", message)
 
-    def _look(self, path: Path) -> tuple[Shape, str]:
+    def _look(self, path: Place) -> tuple[Shape, str]:
         """The shape and the digest of a file, remembered while size and time stay the same."""
         found = path.stat()
         stamp = (found.st_size, found.st_mtime_ns)
@@ -117,9 +118,12 @@ def ranges(shape: Shape, start: int, bounds: Bounds) -> Iterator[tuple[int, int]
 class ParquetRows:
     """A Parquet file, opened for one reading."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Place) -> None:
         self.file = pq.ParquetFile(
-            path, buffer_size=BUFFER, pre_buffer=False, page_checksum_verification=True
+            path.raw() if isinstance(path, RemotePath) else path,
+            buffer_size=BUFFER,
+            pre_buffer=False,
+            page_checksum_verification=True,
         )
         self.names: list[str] = self.file.schema_arrow.names
 
@@ -172,12 +176,14 @@ class ArrowRows:
         self.map.close()
 
 
-def opened(path: Path) -> ParquetRows | ArrowRows:
+def opened(path: Place) -> ParquetRows | ArrowRows:
     """A table file by its first bytes. Raises ValueError where it is damaged or something else."""
     with path.open("rb") as file:
         magic = file.read(4)
     try:
-        return ParquetRows(path) if magic == b"PAR1" else ArrowRows(path)
+        if isinstance(path, RemotePath) or magic == b"PAR1":
+            return ParquetRows(path)
+        return ArrowRows(path)
     except pa.ArrowException as exc:
         raise ValueError(f"this is no readable Parquet or Arrow file: {exc}") from exc
 

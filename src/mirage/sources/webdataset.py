@@ -11,13 +11,13 @@ import re
 import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import orjson
 from xxhash import xxh3_128, xxh3_128_digest
 
 from mirage.errors import SourceChangedError, SourceError
+from mirage.places import Place
 from mirage.record import Span
 from mirage.sources.blocks import Bounds
 from mirage.sources.files import Piece, Row
@@ -57,20 +57,20 @@ class Shards:
     def __init__(self) -> None:
         self.streams = Streams()
 
-    def check(self, path: Path) -> None:
+    def check(self, path: Place) -> None:
         with self.streams.at(path) as stream:
             head = stream.read(BLOCK)
         if head.strip(b"\0"):
             header(head, "this is no tar file")
 
-    def survey(self, path: Path, after: Span | None, bounds: Bounds) -> Iterator[Piece]:
+    def survey(self, path: Place, after: Span | None, bounds: Bounds) -> Iterator[Piece]:
         start, row = (after.stop, after.row + after.rows) if after else (0, 0)
         if after and self._continued(path, after):
             raise SourceChangedError(f"the last sample read of {after.file} has been continued")
         with self.streams.at(path, start) as stream:
             yield from cut(samples(members(stream, resumed=after is not None)), row, bounds)
 
-    def read(self, path: Path, span: Span) -> Iterator[Row]:
+    def read(self, path: Place, span: Span) -> Iterator[Row]:
         left = span.rows
         for sample in self._samples(path, span, keep=True):
             yield row_of(sample, span.file)
@@ -78,7 +78,7 @@ class Shards:
         if left:
             raise SourceChangedError(f"{span.file} has {left:,} samples fewer than it had")
 
-    def digest(self, path: Path, span: Span) -> str:
+    def digest(self, path: Place, span: Span) -> str:
         """Of the headers, which tell names, sizes and times; each row has a digest of its own."""
         if self._continued(path, span):
             return ""
@@ -87,14 +87,14 @@ class Shards:
             hashed.update(mark(sample))
         return hashed.hexdigest()
 
-    def weight(self, path: Path, span: Span) -> int:
+    def weight(self, path: Place, span: Span) -> int:
         return span.stop - span.start
 
-    def _samples(self, path: Path, span: Span, *, keep: bool = False) -> Iterator[list[Member]]:
+    def _samples(self, path: Place, span: Span, *, keep: bool = False) -> Iterator[list[Member]]:
         with self.streams.at(path, span.start) as stream:
             yield from samples(members(stream, stop=span.stop, keep=keep))
 
-    def _continued(self, path: Path, span: Span) -> bool:
+    def _continued(self, path: Place, span: Span) -> bool:
         """Whether what follows a span belongs to its last sample."""
         with self.streams.at(path, span.stop) as stream:
             following = next(members(stream, resumed=True), None)

@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from mirage.errors import MediaError, SourceError
 from mirage.media import locate
+from mirage.places import Place
 from mirage.record import Image, Span
 from mirage.sources.blocks import Bounds
 from mirage.sources.files import Format, Piece, Row
@@ -50,19 +51,19 @@ class Bare:
     rows: Format
     take_off: TakeOff
 
-    def check(self, path: Path) -> None:
+    def check(self, path: Place) -> None:
         self.rows.check(path)
 
-    def survey(self, path: Path, after: Span | None, bounds: Bounds) -> Iterator[Piece]:
+    def survey(self, path: Place, after: Span | None, bounds: Bounds) -> Iterator[Piece]:
         return self.rows.survey(path, after, bounds)
 
-    def digest(self, path: Path, span: Span) -> str:
+    def digest(self, path: Place, span: Span) -> str:
         return self.rows.digest(path, span)
 
-    def weight(self, path: Path, span: Span) -> int:
+    def weight(self, path: Place, span: Span) -> int:
         return self.rows.weight(path, span)
 
-    def read(self, path: Path, span: Span) -> Iterator[Row]:
+    def read(self, path: Place, span: Span) -> Iterator[Row]:
         for number, (values, digest, fault) in enumerate(self.rows.read(path, span), span.row):
             if fault is None:
                 try:

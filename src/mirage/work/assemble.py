@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import orjson
@@ -16,6 +15,7 @@ import orjson
 from mirage.atomic import writing
 from mirage.errors import RecordError, RunError, SourceChangedError
 from mirage.journal import DROPPED, FAILED, KEY_BYTES, PYTHON, RECORD, WRITTEN, Entry, Journal
+from mirage.places import Place
 from mirage.plan import Plan
 from mirage.plan.inputs import bind
 from mirage.record import Failed, Record, Sink
@@ -68,7 +68,7 @@ class Assembly:
     def rows_of(
         self,
         record: Record,
-        base: Path | None,
+        base: Place | None,
         entry: Entry,
         entries: Mapping[tuple[int, int], Entry],
     ) -> Iterator[Mapping[str, Any]]:

@@ -29,6 +29,8 @@ import orjson
 from mirage.atomic import sweep, write_bytes
 from mirage.errors import LockedError, RunError, SourceChangedError
 from mirage.journal import carry_over
+from mirage.places import Place, RemotePath
+from mirage.places.remote import MARKER
 from mirage.record import FileState, Source
 from mirage.report import Counts, Usage
 from mirage.sources.blocks import Block
@@ -85,6 +87,13 @@ def read(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise RunError(f"{path} is damaged: it holds no object")
     return found
+
+
+def dataset_in_store(target: RemotePath) -> RemotePath | None:
+    """The object that a dataset in a store is known by, as it is now; None where there is none."""
+    state = target.look_for()
+    mark = target / MARKER if state is not None and state.folder else target
+    return mark if mark.look_for() is not None else None
 
 
 class RunFolder:
@@ -230,16 +239,18 @@ class RunFolder:
     # -- the dataset -----------------------------------------------------------------------------
 
     @staticmethod
-    def stamp(sink: str, parts: Iterable[Path], target: Path) -> str:
+    def stamp(sink: str, parts: Iterable[Path], target: Place) -> str:
         """A hash of what the dataset is made of, the sink and the parts, and of itself, as they
         lie on disk; empty where there is no dataset.
 
-        Of a folder only the identity counts: others may keep their caches there.
+        Of a folder only the identity counts: others may keep their caches there. In a store it
+        is that of the mark that makes it complete.
         """
-        if not target.exists():
+        seen = dataset_in_store(target) if isinstance(target, RemotePath) else target
+        if seen is None or not seen.exists():
             return ""
         hashed = hashlib.blake2b(sink.encode(), digest_size=16)
-        for path in (*parts, target):
+        for path in (*parts, seen):
             found = path.stat()
             hashed.update(f"\n{found.st_ino}".encode())
             if not path.is_dir():

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from mirage.errors import LockedError
 from mirage.journal import FAILED, PARTIAL, RECORD, Entry, Journal, Writer
+from mirage.places import Place
 from mirage.plan import Plan
 from mirage.record import Record
 from mirage.report import Progress
@@ -59,7 +60,7 @@ class Owed:
     run: BlockRun
     position: int
     record: Record
-    base: Path | None
+    base: Place | None
     asks: Mapping[str, int] = field(default_factory=dict)
     again: frozenset[int] | None = None
 
@@ -192,7 +193,7 @@ class Reader:
                 batch = []
         yield Batch(run, batch, last=True)
 
-    def _records(self, block: Block) -> Iterator[tuple[Record, Path | None]]:
+    def _records(self, block: Block) -> Iterator[tuple[Record, Place | None]]:
         for span in block.spans:
             for record in self.source.read(span):
                 yield record, self.plan.bases[span.source]

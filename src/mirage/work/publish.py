@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from mirage.errors import RunError, StoppedError
+from mirage.places import Place
 from mirage.report import Counts, Usage
 from mirage.sources.blocks import Block
 from mirage.work.assemble import Workplace, assemble
@@ -46,7 +46,7 @@ def part_of(work: Workplace, block: Block) -> PartNote | None:
     return work.folder.finished(block.number, plan.fingerprint.hex(), plan.sink_fingerprint)
 
 
-def publish(work: Workplace, target: Path, found: Standing, judge: Judge) -> None:
+def publish(work: Workplace, target: Place, found: Standing, judge: Judge) -> None:
     """Make the dataset out of the parts that there are, unless it stands there already; a part that
     does not fit the others is made again.
 

@@ -56,7 +56,7 @@ def test_the_bytes_are_those_of_the_files(tmp_path: Path, name: str) -> None:
         assert list(store.keys()) == ["CGD_IMG_1", "CGD_IMG_2"]
         assert store.read("CGD_IMG_1") == JPEG
         assert store.read("CGD_IMG_2") == PALETTE
-    assert done.failures is not None
+    assert isinstance(done.failures, Path)
     rules = {each["place"]: (each["kind"], each["message"]) for each in listed(done.failures)}
     assert rules["3.jpg"][0] == "truncated"
     assert rules["4.jpg"][0] == "empty"
