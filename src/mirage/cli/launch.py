@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    epilog=options.example(
-        "mirage launch reformat.yaml --nodes 4 --time 4:00:00 --gpus 1 --print"
-    )
+    epilog=options.example("mirage launch reformat.yaml --nodes 4 --time 4:00:00 --gpus 1 --print")
 )
 @options.configured
 @click.option(

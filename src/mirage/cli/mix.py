@@ -76,7 +76,7 @@ def renderer(name: str | None, tokenizer: str | None) -> Render | None:
 
 def written(mixture: Mixture, render: Render | None, as_json: bool, given: dict[str, Any]) -> int:
     """Write an epoch, and say what became of it."""
-    from mirage.config.models import SinkConfig
+    from mirage.config.data import SinkConfig
     from mirage.dataset import meant
     from mirage.mixture.writing import write_mixture
 

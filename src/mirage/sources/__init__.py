@@ -25,7 +25,7 @@ from typing import Any
 
 from xxhash import xxh3_64_hexdigest
 
-from mirage.config.models import SourceConfig
+from mirage.config.data import SourceConfig
 from mirage.formats import SHAPES, shape
 from mirage.sources.blocks import BOUNDS, Block, Bounds, Readable, Sources, blocks, peek
 from mirage.sources.files import FileSource, Format
