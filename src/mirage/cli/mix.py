@@ -52,7 +52,7 @@ def mix(config: Path, as_json: bool, **given: Any) -> int:
     """Check a training mixture, and write an epoch of it.
 
     DATA.YAML names groups, their datasets and how much is drawn of each. Without --out nothing is
-    written: every id is looked up, what an epoch holds is shown, and --render shows the first texts.
+    written: every id is looked up, and what an epoch holds is shown; --render shows first texts.
     """
     from mirage import mixture as mixtures
 
