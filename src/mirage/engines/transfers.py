@@ -9,6 +9,7 @@ as a single one. A socket that is closed leaves it by itself, whoever closed it.
 from __future__ import annotations
 
 import asyncio
+import math
 import select
 
 from pycurl import (
@@ -39,7 +40,9 @@ class Transfers:
         self._under_way: dict[Curl, asyncio.Future[None]] = {}
         self._wanted: set[int] = set()
         self._epoll = select.epoll()
-        self._timer: asyncio.Handle | None = None
+        self._soon: asyncio.Handle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = math.inf
         self._multi = CurlMulti()
         self._multi.setopt(M_MAXCONNECTS, connections)
         self._multi.setopt(M_SOCKETFUNCTION, self._watch)
@@ -64,8 +67,9 @@ class Transfers:
             done.cancel()
         self._under_way.clear()
         self._multi.close()
-        if self._timer is not None:
-            self._timer.cancel()
+        for handle in (self._soon, self._timer):
+            if handle is not None:
+                handle.cancel()
         self._epoll.close()
 
     # -- what curl asks for ----------------------------------------------------------------------
@@ -81,19 +85,35 @@ class Transfers:
             self._epoll.register(socket, EVENTS[events])
 
     def _set_timer(self, milliseconds: int) -> None:
+        """Curl asks with every call, and mostly for a later time than before: the timer that runs
+        is left alone then, and finds by itself that it is too early.
+        """
+        if milliseconds == 0:
+            self._soon = self._soon or self._loop.call_soon(self._on_soon)
+            return
+        self._due = self._loop.time() + milliseconds / 1000 if milliseconds > 0 else math.inf
+        if self._timer is None or self._due < self._timer.when():
+            self._wait()
+
+    def _wait(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
-        if milliseconds == 0:
-            self._timer = self._loop.call_soon(self._on_time)
-        elif milliseconds > 0:
-            self._timer = self._loop.call_later(milliseconds / 1000, self._on_time)
+        wanted = self._due < math.inf
+        self._timer = self._loop.call_at(self._due, self._on_time) if wanted else None
 
     # -- what happens ----------------------------------------------------------------------------
 
+    def _on_soon(self) -> None:
+        self._soon = None
+        self._go_on(SOCKET_TIMEOUT)
+
     def _on_time(self) -> None:
         self._timer = None
-        self._go_on(SOCKET_TIMEOUT)
+        if self._due <= self._loop.time():
+            self._due = math.inf
+            self._go_on(SOCKET_TIMEOUT)
+        else:
+            self._wait()
 
     def _on_events(self) -> None:
         for socket, _ in self._epoll.poll(0):
