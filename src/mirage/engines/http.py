@@ -18,10 +18,13 @@ import orjson
 
 from mirage.certificates import authorities
 from mirage.errors import AuthenticationError, EngineError
+from mirage.value import value
 
 MAX_MESSAGE = 500
 MAX_RAW = 10_000
-SMALL, LARGE = 1 << 16, 1 << 20
+SMALLEST, LARGEST = 1 << 14, 1 << 21
+"""Of curl's buffer for what is sent."""
+HEAD = 1024
 MAX_RETRY_AFTER = 3600.0
 CONNECT_TIMEOUT = 30.0
 PASSING = frozenset({408, 409, 425, 429})
@@ -62,12 +65,12 @@ class Secrets:
     variable: str | None = None
 
     def redact(self, text: str, limit: int = MAX_MESSAGE) -> str:
-        for value in self.values:
-            text = text.replace(value, "***")
+        for secret in self.values:
+            text = text.replace(secret, "***")
         return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Reply:
     """What came back. `retry_after` is in seconds, 0 where the server does not say."""
 
@@ -112,7 +115,8 @@ class HttpClient:
 
     async def post(self, url: str, body: bytes) -> Reply:
         """Raises PassingError where no reply came."""
-        buffer = SMALL if len(body) <= SMALL else LARGE  # curl clears all of it for every call
+        # curl clears all of it for every call
+        buffer = min(max(SMALLEST, 1 << (len(body) + HEAD).bit_length()), LARGEST)
         idle = self._idle.setdefault((url, buffer), [])
         handle, received = idle.pop() if idle else self._handle(url, buffer)
         handle.setopt(self._curl.POSTFIELDS, body)
@@ -145,8 +149,8 @@ class HttpClient:
         handle.setopt(self._curl.WRITEFUNCTION, received.append)
         handle.setopt(self._curl.URL, url)
         handle.setopt(self._curl.UPLOAD_BUFFERSIZE, buffer)
-        for option, value in self._options.items():
-            handle.setopt(option, value)
+        for option, setting in self._options.items():
+            handle.setopt(option, setting)
         return handle, received
 
     async def close(self) -> None:

@@ -222,6 +222,13 @@ class Journal:
             for _, _, keys, calls, _ in self._groups(attempt):
                 yield from completions(keys, calls)
 
+    def costs(self) -> Iterator[list[Any]]:
+        """Of the same completions, all but the texts: finish, tokens, seconds, attempts."""
+        for attempt in range(len(self._earlier)):
+            for _, _, _, calls, _ in self._groups(attempt):
+                for row in orjson.loads(calls):
+                    yield row[1:PLAIN]
+
     async def close(self) -> None:
         """Commit what is owed to this attempt's file and let go of all files."""
         assert self._writer is not None

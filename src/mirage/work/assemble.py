@@ -131,9 +131,12 @@ class Assembly:
         return values
 
     def _count(self, entry: Entry) -> None:
-        self.counts.written += entry.kind == WRITTEN
-        self.counts.dropped += entry.kind == DROPPED
-        self.counts.failed += entry.kind not in (WRITTEN, DROPPED)
+        if entry.kind == WRITTEN:
+            self.counts.written += 1
+        elif entry.kind == DROPPED:
+            self.counts.dropped += 1
+        else:
+            self.counts.failed += 1
 
     def _explain(self, place: str, entry: Entry) -> None:
         """Count why an entry is not written, and list it if it failed."""
@@ -219,7 +222,7 @@ def assemble(block: Block, work: Workplace, columns: Any = None) -> PartNote:
 def usage(journal: Journal) -> Usage:
     """What a block has cost so far, all attempts together."""
     total = Usage()
-    for _, completion in journal.calls():
-        if completion.finish != PYTHON:
-            total.count(completion)
+    for finish, *costs in journal.costs():
+        if finish != PYTHON:
+            total.pay(*costs)
     return total
