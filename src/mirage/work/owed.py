@@ -24,7 +24,7 @@ from mirage.work.folder import PartNote, RunFolder
 from mirage.work.lock import Lock
 from mirage.work.survey import LOOK_AGAIN_SECONDS
 
-BATCH = 128
+BATCH = 64
 
 Wanted = Callable[[str, str], bool]
 """Whether a failure, given its boundary and kind, is to be tried again."""
