@@ -116,7 +116,8 @@ class HttpClient:
     async def post(self, url: str, body: bytes) -> Reply:
         """Raises PassingError where no reply came."""
         # curl clears all of it for every call
-        buffer = min(max(SMALLEST, 1 << (len(body) + HEAD).bit_length()), LARGEST)
+        size = len(body) + HEAD
+        buffer = SMALLEST if size <= SMALLEST else min(1 << size.bit_length(), LARGEST)
         idle = self._idle.setdefault((url, buffer), [])
         handle, received = idle.pop() if idle else self._handle(url, buffer)
         handle.setopt(self._curl.POSTFIELDS, body)

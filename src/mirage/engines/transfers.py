@@ -75,14 +75,14 @@ class Transfers:
     # -- what curl asks for ----------------------------------------------------------------------
 
     def _watch(self, events: int, socket: int, multi: CurlMulti, data: object) -> None:
-        if events not in EVENTS:
+        if (mask := EVENTS.get(events)) is None:
             self._wanted.discard(socket)  # it stays in the epoll: most are wanted again at once
             return
         self._wanted.add(socket)
         try:
-            self._epoll.modify(socket, EVENTS[events])
+            self._epoll.modify(socket, mask)
         except FileNotFoundError:
-            self._epoll.register(socket, EVENTS[events])
+            self._epoll.register(socket, mask)
 
     def _set_timer(self, milliseconds: int) -> None:
         """Curl asks with every call, and mostly for a later time than before: the timer that runs
