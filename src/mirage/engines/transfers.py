@@ -9,6 +9,7 @@ as a single one. A socket that is closed leaves it by itself, whoever closed it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import select
 
@@ -119,8 +120,9 @@ class Transfers:
         for socket, _ in self._epoll.poll(0):
             if socket in self._wanted:
                 self._go_on(socket)
-            else:  # an idle one that was closed at the other end
-                self._epoll.unregister(socket)
+            else:  # an idle one that was closed at the other end, and by curl perhaps just now
+                with contextlib.suppress(OSError):
+                    self._epoll.unregister(socket)
 
     def _go_on(self, socket: int) -> None:
         """Let curl do what there is to do, and tell who waits for what has ended."""
