@@ -34,6 +34,7 @@ from mirage.cli import (
     run,
     server,
     status,
+    verify,
 )
 from mirage.cli.options import example
 from mirage.cli.text import clean, near, say, say_json
@@ -142,7 +143,7 @@ def app() -> None:
 for each in (
     *(run.run, check.check, preview.preview, status.status, run.retry, check.init, check.schema),
     *(merge.merge, launch.launch),
-    *(convert.convert, convert.verify, inspect.inspect, mix.mix, formats.formats),
+    *(convert.convert, verify.verify, inspect.inspect, mix.mix, formats.formats),
     import_config.import_config,
     *(demo.demo, server.mock_server, completion.completion),
 ):

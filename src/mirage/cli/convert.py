@@ -1,8 +1,7 @@
-"""`mirage convert` and `mirage verify`: a dataset as a whole, without a model."""
+"""`mirage convert`: a dataset in another format."""
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,9 +11,6 @@ from mirage.cli.text import balance, clean, command, counted, fields, near, say,
 
 if TYPE_CHECKING:
     from mirage.dataset.conversion import Conversion
-    from mirage.dataset.verification import Violation
-
-SHOWN = 5
 
 dataset = click.argument("path", metavar="DATASET")
 image_base_path = click.option(
@@ -98,53 +94,3 @@ def told(done: Conversion, target: str) -> list[tuple[str, str]]:
         ("lost", "\n".join(lost)),
         ("dataset", near(target)),
     ]
-
-
-@click.command(epilog=options.example("mirage verify out/train.json --format llava"))
-@dataset
-@click.option("--format", metavar="FORMAT", help="The format of DATASET.  [by its rows]")
-@image_base_path
-@images_store
-@options.as_json
-def verify(path: str, as_json: bool, **given: Any) -> int:
-    """Check every row and every image against the rules of its format.
-
-    Images are decoded. Every violation is told with its place and rule; exit code 3 if there are
-    any. Notes break no rule.
-    """
-    from mirage import dataset
-
-    shown: list[Violation] = []
-    seen: Counter[str] = Counter()
-
-    def report(violation: Violation) -> None:
-        seen[violation.rule] += 1
-        if as_json or seen[violation.rule] <= SHOWN:
-            shown.append(violation)
-
-    found = dataset.verify(path, report=report, **given)
-    if as_json:
-        listed = [
-            {"place": v.place, "rule": v.rule, "message": v.message, "note": v.note} for v in shown
-        ]
-        counts = {"rows": found.rows, "images": found.images}
-        rules = {"broken": dict(found.broken), "notes": dict(found.notes)}
-        say_json({"ok": found.sound, "format": found.format, **counts, **rules, "found": listed})
-        return 0 if found.sound else 3
-    for violation in shown:
-        color = None if violation.note else "red"
-        rule = click.style(violation.rule, fg=color)
-        say(f"{clean(violation.place)}: {rule}: {clean(violation.message)}")
-    for rule, count in seen.items():
-        if count > SHOWN:
-            say(f"{rule}: {count - SHOWN:,} more; --json lists them all")
-    looked = f"{counted(found.rows, 'row')}, {counted(found.images, 'image')}"
-    broken = ", ".join(f"{n:,} {rule}" for rule, n in found.broken.most_common())
-    notes = ", ".join(f"{n:,} {rule}" for rule, n in found.notes.most_common())
-    verdict = f"{broken}" if broken else "every rule is kept"
-    say(
-        fields(
-            [("format", found.format), ("looked at", looked), ("result", verdict), ("notes", notes)]
-        )
-    )
-    return 0 if found.sound else 3

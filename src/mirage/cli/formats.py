@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from mirage.cli import options
-from mirage.cli.text import field, fields, say, say_json
+from mirage.cli.text import fields, say, say_json
 from mirage.names import suggest
 
 
@@ -14,7 +14,7 @@ from mirage.names import suggest
 @click.argument("target", metavar="TO]", required=False)
 @options.as_json
 def formats(source: str | None, target: str | None, as_json: bool) -> None:
-    """List the training formats, or what is lost from one to another."""
+    """List the training formats, or what is lost between two."""
     from mirage.formats import SHAPES, shape
     from mirage.formats.losses import losses
 
@@ -26,7 +26,8 @@ def formats(source: str | None, target: str | None, as_json: bool) -> None:
         if as_json:
             say_json(kept)
             return
-        say("\n".join(field(name, ", ".join(kinds)) for name, kinds in kept.items()))
+        width = max(map(len, kept))
+        say("\n".join(f"  {name:<{width}}  {', '.join(kinds)}" for name, kinds in kept.items()))
         return
     found = losses(source, target)
     if as_json:

@@ -75,8 +75,8 @@ def imported(config: Path, folder: Path) -> Imported:
 
 def columns_of(given: dict[str, Any], base: Path) -> list[str] | None:
     """The columns of a source's first rows; None where it cannot be read now."""
+    from mirage.config.data import SourceConfig
     from mirage.config.environment import expand
-    from mirage.config.models import SourceConfig
     from mirage.sources import open_source, peek
 
     if given["path"].startswith("hf://"):

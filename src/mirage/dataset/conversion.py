@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from mirage import atomic
-from mirage.config.models import SinkConfig, SourceConfig
+from mirage.config.data import SinkConfig, SourceConfig
 from mirage.dataset.opening import opened, training_format
 from mirage.errors import RecordError
 from mirage.formats import SHAPES

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from mirage.config.models import SinkConfig
+from mirage.config.data import SinkConfig
 from mirage.formats import SHAPES, shape
 from mirage.places import RemotePath, is_remote, remote
 from mirage.places.opening import WEB
