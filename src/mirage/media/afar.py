@@ -42,10 +42,14 @@ def read(path: RemotePath) -> bytes:
     """The bytes of an image. Raises MediaError: "missing", "denied", "unreadable", "empty", "bomb".
     What may pass is tried again; every request ends after a while.
     """
-    data = b""
+    data, size = b"", 0
     for left in range(RETRIES if path.scheme in WEB else 0, -1, -1):
         try:
-            data = path.read_bytes(MAX_BYTES + 1)
+            with path.raw() as file:
+                size = file.size
+                data = (file.read(size) or b"") if size <= MAX_BYTES else b""
+            if len(data) < size <= MAX_BYTES:
+                raise OSError(f"{path}: only {len(data):,} of {size:,} bytes came")
             break
         except FileNotFoundError as exc:
             raise MediaError("missing", str(exc)) from None
@@ -55,8 +59,8 @@ def read(path: RemotePath) -> bytes:
             if not left:
                 raise MediaError("unreadable", str(exc)) from None
             time.sleep(PAUSE)
-    if not data:
+    if not size:
         raise MediaError("empty", f"{path} is empty")
-    if len(data) > MAX_BYTES:
-        raise MediaError("bomb", f"{path} has more than {MAX_BYTES:,} bytes")
+    if size > MAX_BYTES:
+        raise MediaError("bomb", f"{path} has {size:,} bytes; the limit is {MAX_BYTES:,}")
     return data

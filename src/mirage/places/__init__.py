@@ -13,9 +13,9 @@ import io
 from pathlib import Path
 
 from mirage.places.opening import is_remote
-from mirage.places.remote import RemotePath, remote
+from mirage.places.remote import RemotePath
 
-__all__ = ["Place", "RemotePath", "is_remote", "place", "raw", "relative", "remote"]
+__all__ = ["Place", "RemotePath", "is_remote", "place", "raw", "relative"]
 
 Place = Path | RemotePath
 
@@ -26,7 +26,7 @@ def place(base: Path, name: str | Path) -> Place:
     Raises ValueError for a URL that is not read, or whose library is missing.
     """
     if isinstance(name, str) and is_remote(name):
-        return remote(name)
+        return RemotePath.of(name)
     return base / Path(name).expanduser()
 
 

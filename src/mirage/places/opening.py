@@ -89,7 +89,8 @@ def asking(what: object) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as exc:
-        why = "its bucket does not exist" if "bucket" in str(exc).lower() else "does not exist"
+        bucket = "specified bucket" in str(exc).lower()
+        why = "its bucket does not exist" if bucket else "does not exist"
         raise FileNotFoundError(f"{what}: {why}") from exc
     except PermissionError as exc:
         message = f"{what}: access is denied; check the credentials and what they allow"

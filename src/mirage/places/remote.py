@@ -71,6 +71,27 @@ class RemotePath:
     key: str
     store: Store = field(compare=False, repr=False)
 
+    @classmethod
+    def of(cls, url: str) -> RemotePath:
+        """The path that a URL means. Raises ValueError: no such store, no library, a secret in
+        it.
+        """
+        found = SCHEME.match(url)
+        if found is None:
+            raise ValueError(f"{url!r} is no URL")
+        if USER.search(url):
+            raise ValueError(
+                "a user or a key stands in the address: credentials come from the environment"
+            )
+        scheme, rest = found[1].lower(), url[found.end() :]
+        check(scheme)
+        key, mark, query = rest.partition("?") if scheme in WEB else (rest, "", "")
+        folder = key.endswith("/")
+        key = posixpath.normpath(key) + ("/" if folder else "") if key else ""
+        if key.strip("/.") == "":
+            raise ValueError(f"{scheme}:// names nothing: give a bucket and a path")
+        return cls(scheme, key, Store(scheme, mark + query))
+
     def __str__(self) -> str:
         return f"{self.scheme}://{self.key}"
 
@@ -174,7 +195,7 @@ class RemotePath:
 
     # -- what is in it ---------------------------------------------------------------------------
 
-    def raw(self) -> io.RawIOBase:
+    def raw(self) -> Ranges:
         """The object opened for reading: every read is one request for just these bytes.
 
         Raises OSError, also where the object is not the one that was found any more.
@@ -185,11 +206,10 @@ class RemotePath:
         """The object opened for reading, through a small buffer."""
         return io.BufferedReader(self.raw())
 
-    def read_bytes(self, most: int | None = None) -> bytes:
-        """The whole object, or its first bytes. Raises OSError."""
+    def read_bytes(self) -> bytes:
+        """The whole object. Raises OSError."""
         with asking(self):
-            end = () if most is None else (0, most)
-            data: bytes = self.store.files.cat_file(self.store.address(self.key), *end)
+            data: bytes = self.store.files.cat_file(self.store.address(self.key))
         return data
 
     def write_bytes(self, data: bytes) -> None:
@@ -212,6 +232,8 @@ class Ranges(io.RawIOBase):
 
     def __init__(self, path: RemotePath) -> None:
         self.path = path
+        self.until: int | None = None
+        """What is read ahead ends here."""
         known = path.store.states.get(path.key)
         with asking(path):
             self.file = path.store.files.open(path.store.address(path.key), "rb", cache_type="none")
@@ -229,8 +251,11 @@ class Ranges(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
+        size = len(buffer)
+        if self.until is not None:
+            size = max(0, min(size, self.until - self.tell()))
         with asking(self.path):
-            data: bytes = self.file.read(len(buffer))
+            data: bytes = self.file.read(size) if size else b""
         buffer[: len(data)] = data
         return len(data)
 
@@ -244,22 +269,3 @@ class Ranges(io.RawIOBase):
         if not self.closed and hasattr(self, "file"):
             self.file.close()
         super().close()
-
-
-def remote(url: str) -> RemotePath:
-    """The path that a URL means. Raises ValueError: no such store, no library, a secret in it."""
-    found = SCHEME.match(url)
-    if found is None:
-        raise ValueError(f"{url!r} is no URL")
-    if USER.search(url):
-        raise ValueError(
-            "a user or a key stands in the address: credentials come from the environment"
-        )
-    scheme, rest = found[1].lower(), url[found.end() :]
-    check(scheme)
-    key, mark, query = rest.partition("?") if scheme in WEB else (rest, "", "")
-    folder = key.endswith("/")
-    key = posixpath.normpath(key) + ("/" if folder else "") if key else ""
-    if key.strip("/.") == "":
-        raise ValueError(f"{scheme}:// names nothing: give a bucket and a path")
-    return RemotePath(scheme, key, Store(scheme, mark + query))

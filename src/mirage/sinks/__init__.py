@@ -15,7 +15,7 @@ from typing import Literal
 
 from mirage.config.data import SinkConfig
 from mirage.formats import SHAPES, shape
-from mirage.places import RemotePath, is_remote, remote
+from mirage.places import RemotePath, is_remote
 from mirage.places.opening import WEB
 from mirage.record import Sink
 
@@ -97,7 +97,7 @@ def sendable(config: SinkConfig) -> RemotePath:
     """The place in a store that a dataset can be sent to. Raises ValueError."""
     if not is_remote(config.path) or config.path.split("://")[0].lower() in WEB:
         raise ValueError(f"{config.path} is read, not written: write to s3:// or gs://, or here")
-    target = remote(config.path.rstrip("/"))
+    target = RemotePath.of(config.path.rstrip("/"))
     if config.format in SHAPES and shape(config.format or "").absolute:
         raise ValueError(
             f"{config.format} names images by absolute paths of this machine: write it here"

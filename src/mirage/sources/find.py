@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeVar
 
-from mirage.places import Place, RemotePath, is_remote, remote
+from mirage.places import Place, RemotePath, is_remote
 from mirage.places.opening import WEB
 
 AnyPlace = TypeVar("AnyPlace", bound=Place)
@@ -57,7 +57,7 @@ class Found:
 def find(base: Path, name: str, format: str | None = None) -> Found:
     """What `name` (a file, a folder, a glob) holds, as `format` or as the names suggest."""
     if is_remote(name):
-        return afar(remote(name), format)
+        return afar(RemotePath.of(name), format)
     plain = Path(name).expanduser()
     path = base / plain
     if path.is_dir():
@@ -122,7 +122,9 @@ def hidden(path: RemotePath, root: RemotePath) -> bool:
 def holds(base: Path, name: str, place: Place) -> bool:
     """Whether a file at `place` would be one of those that `name` means, or stand above them."""
     if is_remote(name) or isinstance(place, RemotePath):
-        return is_remote(name) and isinstance(place, RemotePath) and shares(remote(name), place)
+        return (
+            is_remote(name) and isinstance(place, RemotePath) and shares(RemotePath.of(name), place)
+        )
     path = (base / Path(name).expanduser()).absolute()
     place = place.absolute()
     if any(glob.has_magic(part) for part in path.parts):

@@ -15,7 +15,8 @@ from typing import Any
 
 import zstandard
 
-from mirage.places import Place, RemotePath, raw
+from mirage.places import Place, raw
+from mirage.places.remote import Ranges
 
 GZIP = b"\x1f\x8b"
 ZSTD = b"\x28\xb5\x2f\xfd"
@@ -88,11 +89,11 @@ class Inflated(io.RawIOBase):
 class ByteStream:
     """A file's bytes from `at` (counted uncompressed) up to `stop`, as lines or in chunks."""
 
-    __slots__ = ("at", "file", "raw", "stop")
+    __slots__ = ("at", "bare", "file", "raw", "stop")
 
     def __init__(self, path: Place) -> None:
-        bare = raw(path)
-        far = isinstance(path, RemotePath)
+        bare = self.bare = raw(path)
+        far = isinstance(bare, Ranges)
         first = bare.read(4) or b"" if far else b""  # a buffer full would be thrown away
         if far:
             bare.seek(0)
@@ -142,6 +143,12 @@ class ByteStream:
         while self.at < offset and self.read(min(CHUNK, offset - self.at)):
             pass
 
+    def end_at(self, stop: int | None) -> None:
+        """Give out nothing from there on, and ask a store for nothing."""
+        self.stop = stop
+        if self.raw is None and isinstance(self.bare, Ranges):
+            self.bare.until = stop
+
     def close(self) -> None:
         self.file.close()
 
@@ -160,7 +167,7 @@ class Streams:
         kept = False
         try:
             stream.go_to(start)
-            stream.stop = stop
+            stream.end_at(stop)
             yield stream
             kept = stream.raw is not None
         finally:
