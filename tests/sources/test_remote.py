@@ -64,7 +64,7 @@ def test_every_format_is_read_as_from_disk(name: str, store: Any, tmp_path: Path
     here = opened(tmp_path, name, SEVEN)
     far = opened(tmp_path, f"memory://bucket/in/{name}", SEVEN)
     pairs = list(zip(here.rest(()), far.rest(()), strict=True))
-    assert len(pairs) == 4
+    assert len(pairs) >= 4
     for mine, theirs in pairs:
         assert (mine.file, mine.start, mine.stop, mine.row) == (
             *(theirs.file, theirs.start, theirs.stop, theirs.row),

@@ -22,7 +22,7 @@ LIBRARIES = {
     "http": ("aiohttp", "remote"),
     "https": ("aiohttp", "remote"),
 }
-CONNECT_SECONDS, READ_SECONDS, ATTEMPTS = 10, 60, 4
+CONNECT_SECONDS, READ_SECONDS, ATTEMPTS = 10, 30, 2
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 USER = re.compile(r"(?<=://)[^/\s@]*@")
 QUERY = re.compile(r"(https?://[^\s?'\"]*)\?[^\s'\"]*", re.IGNORECASE)
