@@ -126,6 +126,7 @@ def test_a_folder_may_hold_several_datasets(tmp_path: Path) -> None:
         (tmp_path / f"{name}_instructions.json").write_text(json.dumps({"data": data}))
         (tmp_path / f"{name}_train.json").write_text(json.dumps({f"{name}_2": []}))
     assert [each.id for each in samples(tmp_path)] == ["ONE_2", "TWO_2"]
+    assert [each.id for each in samples(tmp_path, "T*_instructions.json")] == ["TWO_2"]
 
 
 @pytest.mark.parametrize(
@@ -193,6 +194,7 @@ def test_a_list_of_that_name_is_a_list(tmp_path: Path) -> None:
     (sample,) = samples(tmp_path, "MY_instructions.json")
     assert sample.id == "x"
     assert not datasets(tmp_path, asked=False)
+    assert not datasets(tmp_path / "**.jsonl", asked=False)
 
 
 def test_an_entry_has_no_say_in_what_a_row_adds(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@
     hub.py, memory.py     rows that are not in files yet
     wrapping.py           what archives and folders of images wrap around a row, taken off
     shaped.py             rows of a training format, as neutral rows
+    over.py               what formats share that are made of another one's rows
 
 This module is the one factory; a format's libraries are loaded when it is asked for.
 """

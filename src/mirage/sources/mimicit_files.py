@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -24,10 +25,13 @@ REMEMBERED = 10_000
 
 
 def datasets(path: Path, *, asked: bool) -> list[Path]:
-    """The instructions at a path: in a folder, all files of that name; `asked` takes a file of any
-    name. What is no JSON object is none of them.
+    """The instructions at a path, or a glob: in a folder, all files of that name; `asked` takes a
+    file of any name. What is no JSON object is none of them.
     """
-    found = sorted(path.glob(f"*{INSTRUCTIONS}")) if path.is_dir() else [path]
+    if path.is_dir():
+        found = sorted(path.glob(f"*{INSTRUCTIONS}"))
+    else:  # Path.glob would refuse patterns that other sources take
+        found = [path] if path.is_file() else sorted(map(Path, glob.iglob(str(path))))  # noqa: PTH207
     ending = ".json" if asked else INSTRUCTIONS
     return [each for each in found if each.name.endswith(ending) and is_object(each)]
 
@@ -97,10 +101,8 @@ class Dataset:
 
         return Image(key, path=str(self.path), member=missing)
 
-    def holds(self, key: str) -> bool:
-        return self.store is not None and self._held(key)
-
     @cached_property
-    def _held(self) -> Callable[[str], bool]:
+    def holds(self) -> Callable[[str], bool]:
         """Whether the store holds a key; the same images are often asked for again."""
-        return lru_cache(REMEMBERED)(self.store.__contains__)
+        store = self.store
+        return (lambda key: False) if store is None else lru_cache(REMEMBERED)(store.__contains__)
