@@ -49,10 +49,10 @@ RENDERS = click.Choice(["simple", "chat"])
 @click.option("--container", metavar="KIND", help="The kind of file of OUT.  [by its suffix]")
 @options.as_json
 def mix(config: Path, as_json: bool, **given: Any) -> int:
-    """Check a training mixture, show an epoch, and write it.
+    """Check a training mixture, and write an epoch of it.
 
     DATA.YAML names groups, their datasets and how much is drawn of each. Without --out nothing is
-    written: every id is looked up, and --render shows the first texts.
+    written: every id is looked up, and what an epoch holds is shown; --render shows first texts.
     """
     from mirage import mixture as mixtures
 

@@ -26,10 +26,10 @@ SHOWN = 5
 @images_store
 @options.as_json
 def verify(path: str, as_json: bool, **given: Any) -> int:
-    """Check every row and image against the rules of its format.
+    """Check a dataset against the rules of its format.
 
-    Images are decoded. Every violation is told with its place and rule; exit code 3 if there are
-    any. Notes break no rule.
+    Every row is looked at, and every image decoded. Every violation is told with its place and
+    rule; exit code 3 if there are any. Notes break no rule.
     """
     from mirage import dataset
 
