@@ -139,7 +139,7 @@ def test_a_description_is_added_to(store: Any, tmp_path: Path) -> None:
     ],
 )
 def test_what_is_not_written_to_a_store(
-    path: str, keys: dict[str, str], said: str, tmp_path: Path
+    path: str, keys: dict[str, Any], said: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match=said):
         sink(tmp_path, path, **keys)

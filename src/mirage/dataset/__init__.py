@@ -16,7 +16,7 @@ Whatever cannot be meant is a ConfigError.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -178,4 +178,18 @@ def meant(ask: Callable[[], Result]) -> Result:
     try:
         return ask()
     except ValueError as exc:
-        raise ConfigError([Mistake("", str(exc))]) from exc
+        raise ConfigError([*mistakes(exc)]) from exc
+
+
+def mistakes(error: ValueError) -> Iterator[Mistake]:
+    """What was asked for and cannot be meant, key by key where keys are wrong."""
+    from pydantic import ValidationError
+
+    from mirage.config.mistakes import explain
+
+    if not isinstance(error, ValidationError):
+        yield Mistake("", str(error))
+        return
+    given = {str(each["loc"][0]): each["input"] for each in error.errors()}
+    for path, message, _ in explain(error, given):
+        yield Mistake(".".join(map(str, path)), message)

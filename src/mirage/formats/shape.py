@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from mirage.errors import MediaError, SinkError
@@ -111,11 +112,20 @@ def word(found: Any) -> str:
     return WORDS.get(type(found), f"{type(found).__name__}")
 
 
+def stands(folder: Path) -> bool:
+    """Whether there is such a folder, or a file on the way to it, which may be an archive."""
+    first = next(each for each in (folder, *folder.parents) if each.exists())
+    return first == folder or first.is_file()
+
+
 def among(base: Place | None, given: bool) -> Locate:
     """How the images of a dataset are found: below `base`; where the user has not named that
     folder (`given`), an absolute path stands for itself, unless the rows come out of a store.
+    Raises ValueError where a folder here, or the archive that it is in, is not there.
     """
     own = not given and not isinstance(base, RemotePath)
+    if given and isinstance(base, Path) and not stands(base):
+        raise ValueError(f"the images' folder {base} does not exist")
 
     def find(value: Any) -> Image:
         if isinstance(value, Image) and value.member is not None:
