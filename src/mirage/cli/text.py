@@ -19,11 +19,11 @@ from typing import Any
 import click
 
 from mirage.places import RemotePath, is_remote
+from mirage.places.opening import without_secrets
 
 LABEL = 10
 LASTING = frozenset({"source", "select", "template", "sink"})
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-_USER = re.compile(r"(?<=://)[^/\s]+(?=@)")
 
 
 def say(text: str = "", *, err: bool = False) -> None:
@@ -139,8 +139,8 @@ def near(path: str | Path | RemotePath) -> str:
 
 
 def command(*words: str | Path) -> str:
-    """A command line to copy; passwords in addresses are left out."""
-    return _USER.sub("***", shlex.join(str(word) for word in words))
+    """A command line to copy; passwords and signatures in addresses are left out."""
+    return without_secrets(shlex.join(str(word) for word in words))
 
 
 def balance(whole: str, total: int, parts: Mapping[str, int]) -> str:

@@ -20,6 +20,7 @@ from mirage.dataset.opening import opened, training_format
 from mirage.errors import RecordError
 from mirage.formats import SHAPES
 from mirage.places import Place, RemotePath, place
+from mirage.places.opening import without_secrets
 from mirage.places.sending import send_one
 from mirage.record import Failed, Sink
 from mirage.sinks import container_of, open_sink
@@ -75,8 +76,8 @@ def convert(
             name = training_format(source.model_copy(update={"format": None}), base, room)
         if name is None and sink.format in SHAPES:
             raise ValueError(
-                f"the rows of {source.path} are of no training format that is known: name it with "
-                "--from, or make samples of them in a run"
+                f"the rows of {without_secrets(source.path)} are of no training format that is known: "
+                "name it with --from, or make samples of them in a run"
             )
         into = open_sink(
             sink,

@@ -24,7 +24,7 @@ LIBRARIES = {
 }
 CONNECT_SECONDS, READ_SECONDS, ATTEMPTS = 10, 30, 2
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-USER = re.compile(r"(?<=://)[^/\s@]*@")
+USER = re.compile(r"(?<=://)[^/\s]+@")
 QUERY = re.compile(r"(https?://[^\s?'\"]*)\?[^\s'\"]*", re.IGNORECASE)
 NO_CREDENTIALS = frozenset(
     {"NoCredentialsError", "PartialCredentialsError", "TokenRetrievalError", "SSOTokenLoadError"}

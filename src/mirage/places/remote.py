@@ -117,7 +117,7 @@ class RemotePath:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        return f"{self.scheme}:", *self.key.strip("/").split("/")
+        return parts_of(str(self))
 
     @property
     def parent(self) -> RemotePath:
@@ -269,3 +269,9 @@ class Ranges(io.RawIOBase):
         if not self.closed and hasattr(self, "file"):
             self.file.close()
         super().close()
+
+
+def parts_of(url: str) -> tuple[str, ...]:
+    """The scheme and the names of a URL, whatever they are."""
+    scheme, _, key = url.partition("://")
+    return f"{scheme.lower()}:", *key.strip("/").split("/")

@@ -9,14 +9,15 @@ brings rows into a training format.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from mirage.config.data import SinkConfig
 from mirage.formats import SHAPES, shape
 from mirage.places import RemotePath, is_remote
-from mirage.places.opening import WEB
+from mirage.places.opening import SCHEME, WEB, without_secrets
 from mirage.record import Sink
 
 Container = Literal["jsonl", "json", "parquet", "hf", "webdataset", "imagefolder", "folder"]
@@ -42,27 +43,10 @@ def open_sink(
     would lose anything. A dataset in a store is made in the folder `stage` first, which is nobody
     else's. Raises ValueError where the format cannot be told, or contradicts the path.
     """
-    if is_remote(config.path) or config.path.startswith("hf://"):
-        from mirage.sinks.remote import RemoteSink
-
-        target = sendable(config)
-        end = "/" if config.path.endswith("/") else ""
-
-        def make(path: Path) -> Sink:
-            here = config.model_copy(update={"path": f"{path}{end}"})
-            return open_sink(
-                here,
-                base=base,
-                declared=declared,
-                source_types=source_types,
-                samples=samples,
-                strict=strict,
-            )
-
-        staged = (base / "upload" if stage is None else stage).absolute()
-        sink = RemoteSink(target, staged, make)
-        _ = sink.rows
-        return sink
+    if SCHEME.match(config.path):
+        options = {"source_types": source_types, "samples": samples, "strict": strict}
+        here = partial(open_sink, base=base, declared=declared, **options)
+        return _afar(config, stage or base / "upload", here)
     path = (base / config.path).resolve()
     kind = container_of(config)
     folder = config.path.endswith("/") or not path.suffix
@@ -93,10 +77,26 @@ def open_sink(
     return ShapedSink(inner, form, None if embeds else home, config.copy_images, strict)
 
 
+def _afar(config: SinkConfig, stage: Path, here: Callable[[SinkConfig], Sink]) -> Sink:
+    """The sink of a dataset in a store, made out of one that is `here`."""
+    from mirage.sinks.remote import RemoteSink
+
+    target = sendable(config)
+    end = "/" if config.path.endswith("/") else ""
+
+    def make(path: Path) -> Sink:
+        return here(config.model_copy(update={"path": f"{path}{end}"}))
+
+    sink = RemoteSink(target, stage.absolute(), make)
+    _ = sink.rows  # whatever is wrong with it is wrong now
+    return sink
+
+
 def sendable(config: SinkConfig) -> RemotePath:
     """The place in a store that a dataset can be sent to. Raises ValueError."""
     if not is_remote(config.path) or config.path.split("://")[0].lower() in WEB:
-        raise ValueError(f"{config.path} is read, not written: write to s3:// or gs://, or here")
+        shown = without_secrets(config.path)
+        raise ValueError(f"{shown} is read, not written: write to s3:// or gs://, or here")
     target = RemotePath.of(config.path.rstrip("/"))
     if config.format in SHAPES and shape(config.format or "").absolute:
         raise ValueError(

@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from mirage.places import Place, RemotePath, is_remote
 from mirage.places.opening import WEB
+from mirage.places.remote import parts_of
 
 AnyPlace = TypeVar("AnyPlace", bound=Place)
 
@@ -122,9 +123,7 @@ def hidden(path: RemotePath, root: RemotePath) -> bool:
 def holds(base: Path, name: str, place: Place) -> bool:
     """Whether a file at `place` would be one of those that `name` means, or stand above them."""
     if is_remote(name) or isinstance(place, RemotePath):
-        return (
-            is_remote(name) and isinstance(place, RemotePath) and shares(RemotePath.of(name), place)
-        )
+        return isinstance(place, RemotePath) and shares(parts_of(name), place.parts)
     path = (base / Path(name).expanduser()).absolute()
     place = place.absolute()
     if any(glob.has_magic(part) for part in path.parts):
@@ -133,12 +132,12 @@ def holds(base: Path, name: str, place: Place) -> bool:
     return path.is_relative_to(place) or place.is_relative_to(path)
 
 
-def shares(path: RemotePath, place: RemotePath) -> bool:
-    """`holds`, of two paths in stores."""
-    if any(glob.has_magic(part) for part in path.parts):
-        return matches(place.parts, path.parts)
-    short = min(len(path.parts), len(place.parts))
-    return path.parts[:short] == place.parts[:short]
+def shares(parts: tuple[str, ...], place: tuple[str, ...]) -> bool:
+    """`holds`, of two paths in stores, in parts."""
+    if any(map(glob.has_magic, parts)):
+        return matches(place, parts)
+    short = min(len(parts), len(place))
+    return parts[:short] == place[:short]
 
 
 def matches(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
