@@ -75,8 +75,9 @@ def convert(
         if name is None and sink.format in SHAPES:  # its kind of file says nothing of its rows
             name = training_format(source.model_copy(update={"format": None}), base, room)
         if name is None and sink.format in SHAPES:
+            path = without_secrets(source.path)
             raise ValueError(
-                f"the rows of {without_secrets(source.path)} are of no training format that is known: "
+                f"the rows of {path} are of no training format that is known: "
                 "name it with --from, or make samples of them in a run"
             )
         into = open_sink(

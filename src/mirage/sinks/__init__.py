@@ -34,6 +34,7 @@ def open_sink(
     samples: bool = False,
     strict: bool = False,
     stage: Path | None = None,
+    at: RemotePath | None = None,
 ) -> Sink:
     """The sink of a configuration; a relative path is taken from `base`.
 
@@ -41,11 +42,12 @@ def open_sink(
     beforehand: "string", "integer", "number", "boolean", "image" or "images". With `samples`, a
     format of files keeps neutral rows; with `strict`, a training format refuses a sample that
     would lose anything. A dataset in a store is made in the folder `stage` first, which is nobody
-    else's. Raises ValueError where the format cannot be told, or contradicts the path.
+    else's, by a sink that knows where it will be `at`. Raises ValueError where the format cannot be
+    told, or contradicts the path.
     """
     if SCHEME.match(config.path):
-        options = {"source_types": source_types, "samples": samples, "strict": strict}
-        here = partial(open_sink, base=base, declared=declared, **options)
+        here = partial(open_sink, base=base, declared=declared, source_types=source_types)
+        here = partial(here, samples=samples, strict=strict)
         return _afar(config, stage or base / "upload", here)
     path = (base / config.path).resolve()
     kind = container_of(config)
@@ -65,7 +67,8 @@ def open_sink(
 
     form = shape(config.format if config.format in SHAPES else "messages")
     home = path if folder else path.parent
-    root = str(home) if form.absolute else ""
+    known = (at if folder else at.parent) if at else home
+    root = str(known) if form.absolute else ""
     inner = _rows(kind, path, folder, form.columns, embed=embed, root=root)
     if isinstance(form, Described):
         if folder:
@@ -77,7 +80,7 @@ def open_sink(
     return ShapedSink(inner, form, None if embeds else home, config.copy_images, strict)
 
 
-def _afar(config: SinkConfig, stage: Path, here: Callable[[SinkConfig], Sink]) -> Sink:
+def _afar(config: SinkConfig, stage: Path, here: Callable[..., Sink]) -> Sink:
     """The sink of a dataset in a store, made out of one that is `here`."""
     from mirage.sinks.remote import RemoteSink
 
@@ -85,7 +88,7 @@ def _afar(config: SinkConfig, stage: Path, here: Callable[[SinkConfig], Sink]) -
     end = "/" if config.path.endswith("/") else ""
 
     def make(path: Path) -> Sink:
-        return here(config.model_copy(update={"path": f"{path}{end}"}))
+        return here(config.model_copy(update={"path": f"{path}{end}"}), at=target)
 
     sink = RemoteSink(target, stage.absolute(), make)
     _ = sink.rows  # whatever is wrong with it is wrong now
@@ -98,10 +101,6 @@ def sendable(config: SinkConfig) -> RemotePath:
         shown = without_secrets(config.path)
         raise ValueError(f"{shown} is read, not written: write to s3:// or gs://, or here")
     target = RemotePath.of(config.path.rstrip("/"))
-    if config.format in SHAPES and shape(config.format or "").absolute:
-        raise ValueError(
-            f"{config.format} names images by absolute paths of this machine: write it here"
-        )
     if container_of(config) == "folder":
         raise ValueError(f"{config.format} is several files of random access: write it here")
     return target
