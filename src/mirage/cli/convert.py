@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mirage.cli import options
+from mirage.cli.live import counting
 from mirage.cli.text import balance, clean, counted, fields, near, say, say_json, short
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ def convert(path: str, target: str, as_json: bool, **given: Any) -> int:
     """
     from mirage import dataset
 
-    done = dataset.convert(path, target, **given)
+    with counting() as progress:
+        done = dataset.convert(path, target, progress=progress, **given)
     if as_json:
         say_json(summed(done, target))
     else:
