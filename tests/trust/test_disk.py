@@ -56,7 +56,7 @@ def full_after(size: int) -> Iterator[None]:
         (lambda data: b"", 0),
         (lambda data: data[:100], 0),
         (lambda data: data[: len(data) // 2], 60),
-        (lambda data: data[:-1], 190),
+        (lambda data: data[:-1], 170),
         (lambda data: data[:-4096], 150),
         (lambda data: data[:20_000] + b"\0" * 4_096 + data[24_096:], 100),
         (lambda data: b"\0" * len(data), 0),
