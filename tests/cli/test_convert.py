@@ -103,3 +103,13 @@ def test_a_mistake_of_no_configuration_is_the_error_itself() -> None:
     """In JSON as on the terminal."""
     told = json.loads(mirage("verify", "lost.json", "--json").stdout)
     assert told["error"].endswith("lost.json does not exist")
+
+
+def test_a_sum_that_is_right_is_said_to_be() -> None:
+    """Of an archive nothing else is looked at."""
+    Path("a.zip").write_bytes(b"whatever")
+    sums = {"008c5926ca861023c1d2a36653fd88e2": 0, "0" * 32: 3}
+    for given, code in sums.items():
+        told = mirage("verify", "a.zip", "--md5", given)
+        assert told.exit_code == code
+        assert ("as it should be" in told.stdout) == (code == 0)

@@ -56,7 +56,8 @@ def verify(path: str, as_json: bool, **given: Any) -> int:
         for rule, count in seen.items():
             if count > SHOWN:
                 say(f"{rule}: {count - SHOWN:,} more; --json lists them all")
-        say(fields(summed(found)))
+        as_told = given["md5"] is not None and "md5" not in found.broken
+        say(fields([*summed(found), ("md5", "as it should be" if as_told else "")]))
     return 0 if found.sound else 3
 
 
