@@ -108,6 +108,7 @@ def told(done: Conversion, target: str) -> list[tuple[str, str]]:
     parts = {"written": done.written, "refused": done.refused}
     causes = [f"{n:,} {clean(cause)}" for cause, n in done.causes.most_common()]
     lost = [f"{name} of {counted(n, 'row')}" for name, n in done.lost.most_common()]
+    nothing = done.read and not done.written
     return [
         ("formats", f"{done.source} to {done.target}"),
         ("rows", balance("read", done.read, parts)),
@@ -115,5 +116,5 @@ def told(done: Conversion, target: str) -> list[tuple[str, str]]:
         ("the first", reason(done.failures) if done.failures else ""),
         ("listed in", near(done.failures) if done.failures else ""),
         ("lost", "\n".join(lost)),
-        ("dataset", near(target)),
+        ("dataset", "nothing was written" if nothing else near(target)),
     ]
