@@ -63,13 +63,30 @@ class Store:
         return f"{self.scheme}://{key}{self.query}" if self.scheme in WEB else key
 
 
-@dataclass(frozen=True, slots=True)
 class RemotePath:
-    """`scheme://key`; the key of S3 begins with the bucket, that of the web with the host."""
+    """`scheme://key`; the key of S3 begins with the bucket, that of the web with the host.
 
-    scheme: str
-    key: str
-    store: Store = field(compare=False, repr=False)
+    It is no dataclass: in JSON it shall be its address, and nothing of its store.
+    """
+
+    __slots__ = ("key", "scheme", "store")
+
+    def __init__(self, scheme: str, key: str, store: Store) -> None:
+        self.scheme = scheme
+        self.key = key
+        self.store = store
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RemotePath) and str(self) == str(other)
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+    def __repr__(self) -> str:
+        return f"RemotePath({str(self)!r})"
+
+    def __deepcopy__(self, memo: object) -> RemotePath:
+        return self
 
     @classmethod
     def of(cls, url: str) -> RemotePath:
@@ -239,8 +256,8 @@ class Ranges(io.RawIOBase):
             self.file = path.store.files.open(path.store.address(path.key), "rb", cache_type="none")
             self.size = self.file.seek(0, io.SEEK_END)
             self.file.seek(0)
-            details = getattr(self.file, "details", None)
-        if known and details and State.of(details).st_mtime_ns != known.st_mtime_ns:
+            mark = State.of(getattr(self.file, "details", {})).st_mtime_ns
+        if known and mark and mark != known.st_mtime_ns:
             self.close()
             raise OSError(f"{path}: the object has been replaced")
 

@@ -179,7 +179,8 @@ class FileSource:
                 else:
                     return
         except (OSError, ValueError) as exc:
-            raise RunError(f"{path}: {exc}") from exc
+            told = str(exc).removeprefix(f"{path}: ")
+            raise RunError(f"{path}: {told}") from exc
 
     # -- reading ---------------------------------------------------------------------------------
 
