@@ -5,7 +5,10 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import orjson
@@ -158,3 +161,33 @@ def test_what_is_written_must_not_be_read(tmp_path: Path) -> None:
     assert not within("memory://b/in", "memory://b/in2/out.jsonl")
     assert not within("in", "memory://b/in/out.jsonl")
     assert not holds(tmp_path, "memory://b/in", tmp_path / "out.jsonl")
+
+
+def test_a_file_of_the_web(tmp_path: Path) -> None:
+    """One file at an address, whose signature is sent and not shown; there are no folders."""
+    pytest.importorskip("aiohttp")
+    asked: list[str] = []
+
+    class Site(SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            super().do_GET()
+
+        def log_message(self, format: str, *args: Any) -> None: ...
+
+    (tmp_path / "a.jsonl").write_bytes(LINES)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Site, directory=str(tmp_path)))
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        url = f"http://127.0.0.1:{server.server_port}"
+        source = opened(tmp_path, f"{url}/a.jsonl?sig=abc")
+        (span,) = source.rest(())
+        assert span.file == "a.jsonl"
+        assert [record.values for record in source.read(span)] == ROWS
+        assert {*asked} == {"/a.jsonl?sig=abc"}
+        with pytest.raises(ValueError, match="the web has no folders") as caught:
+            opened(tmp_path, f"{url}/b.jsonl?sig=abc")
+        assert "abc" not in str(caught.value)
+    finally:
+        server.shutdown()
+        server.server_close()
