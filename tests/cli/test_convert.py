@@ -50,3 +50,32 @@ def test_a_dataset_of_several_files_is_recognised() -> None:
     """By its instructions, although a store stands beside them."""
     told = mirage("convert", TOY, "out.jsonl", "--json")
     assert json.loads(told.stdout)["from"] == "mimic-it"
+
+
+ROW = b'{"messages":[{"role":"user","content":"Why?"},{"role":"assistant","content":"So."}]}\n'
+
+
+@pytest.mark.parametrize(
+    ("source", "out"),
+    [
+        ("in/a.jsonl", "in/a.jsonl"),
+        ("in/a.jsonl", "link.jsonl"),
+        ("in/a.jsonl", "in"),
+        ("in", "in/b.jsonl"),
+        ("in/*.jsonl", "in/b.jsonl"),
+        ("in/b.json.failed.jsonl", "in/b.json"),
+    ],
+)
+def test_what_is_read_is_never_written_over(source: str, out: str) -> None:
+    """Nor would a second conversion read what the first one wrote; the list of failures counts."""
+    Path("in").mkdir()
+    for name in ("a.jsonl", "b.json.failed.jsonl"):
+        Path("in", name).write_bytes(ROW)
+    Path("link.jsonl").symlink_to("in/a.jsonl")
+    told = mirage("convert", source, out, "--to", "messages")
+    assert told.exit_code == 2
+    assert "choose another path" in told.stderr
+    assert {path.name: path.read_bytes() for path in Path("in").iterdir()} == {
+        "a.jsonl": ROW,
+        "b.json.failed.jsonl": ROW,
+    }
