@@ -79,3 +79,10 @@ def test_what_is_read_is_never_written_over(source: str, out: str) -> None:
         "a.jsonl": ROW,
         "b.json.failed.jsonl": ROW,
     }
+
+
+def test_names_of_formats_stand_apart_from_their_files() -> None:
+    """The longest name, too."""
+    lines = mirage("formats").stdout.splitlines()
+    assert lines[2].split() == ["trl-preference", "parquet,", "hf,", "jsonl,", "json"]
+    assert len({line.index(line.split()[1], 4) for line in lines}) == 1
