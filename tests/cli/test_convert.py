@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,3 +89,32 @@ def test_names_of_formats_stand_apart_from_their_files() -> None:
     lines = mirage("formats").stdout.splitlines()
     assert lines[2].split() == ["trl-preference", "parquet,", "hf,", "jsonl,", "json"]
     assert len({line.index(line.split()[1], 4) for line in lines}) == 1
+
+
+def test_sigterm_ends_a_conversion_as_ctrl_c_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its cleaning up; whoever started the command has SIGTERM as it was."""
+    before = signal.getsignal(signal.SIGTERM)
+    Path("in.jsonl").write_bytes(ROW)
+
+    def ended(*given: Any, **further: Any) -> None:
+        assert any(path.name.startswith(".mirage-") for path in Path("out").iterdir())
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("mirage.dataset.conversion.write", ended)
+    told = mirage("convert", "in.jsonl", "out/train.jsonl", "--to", "messages")
+    assert (told.exit_code, told.stderr) == (130, "error: interrupted\n")
+    assert list(Path("out").iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_format_that_is_none_is_a_mistake_of_one_line() -> None:
+    """With the name that was meant."""
+    Path("in.jsonl").write_bytes(ROW)
+    for words in (
+        ("convert", "in.jsonl", "x", "--to", "lava"),
+        ("verify", "x", "--format", "lava"),
+    ):
+        told = mirage(*words)
+        assert told.exit_code == 2
+        assert told.stderr.startswith("must be one of jsonl, json")
+        assert told.stderr.endswith("not 'lava'; did you mean 'llava'?\n")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -64,7 +67,8 @@ def convert(path: str, target: str, as_json: bool, **given: Any) -> int:
     """
     from mirage import dataset
 
-    done = dataset.convert(path, target, **given)
+    with tidy():
+        done = dataset.convert(path, target, **given)
     if as_json:
         say_json(summed(done))
     else:
@@ -72,6 +76,16 @@ def convert(path: str, target: str, as_json: bool, **given: Any) -> int:
         if not done.refused:
             say(f"\nnext: {click.style(command('mirage', 'verify', target), bold=True)}")
     return 3 if done.refused else 0
+
+
+@contextmanager
+def tidy() -> Iterator[None]:
+    """SIGTERM, as of `timeout` and of batch systems, is Ctrl-C here: nothing half-written stays."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def summed(done: Conversion) -> dict[str, Any]:

@@ -179,7 +179,14 @@ def unharmed(target: str | Path, *read: str | Path | None) -> None:
 
 def meant(ask: Callable[[], Result]) -> Result:
     """What `ask` gives; a ValueError, which speaks of what was asked for, becomes a ConfigError."""
+    from pydantic import ValidationError
+
+    from mirage.config.mistakes import explain
+
     try:
         return ask()
+    except ValidationError as exc:
+        found = explain(exc, {})
+        raise ConfigError([Mistake("", message) for _, message, _ in found]) from exc
     except ValueError as exc:
         raise ConfigError([Mistake("", str(exc))]) from exc
