@@ -99,6 +99,8 @@ def explained(error: Exception) -> dict[str, Any]:
     if not isinstance(error, ConfigError):
         return {"error": str(error) or type(error).__name__}
     count = len(error.mistakes)
+    if count == 1 and not error.mistakes[0].file:  # nothing that stands in a configuration
+        return {"error": str(error), "mistakes": error.mistakes}
     message = "1 mistake" if count == 1 else f"{count} mistakes"
     placed = [replace(each, file=near(each.file)) if each.file else each for each in error.mistakes]
     return {"error": f"{message} in the configuration", "mistakes": placed}

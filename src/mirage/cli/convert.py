@@ -5,12 +5,14 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from mirage.cli import options
-from mirage.cli.text import balance, clean, command, counted, fields, near, say, say_json
+from mirage.cli.live import counting
+from mirage.cli.text import balance, clean, counted, fields, near, say, say_json, short
 
 if TYPE_CHECKING:
     from mirage.dataset.conversion import Conversion
@@ -59,7 +61,8 @@ def pairs(context: click.Context, option: click.Parameter, given: tuple[str, ...
 def convert(path: str, target: str, as_json: bool, **given: Any) -> int:
     """Write a dataset in another format.
 
-    --from convert-it:NAME makes an image store out of one of the eight sources of Convert-It, which
+    FORMAT is a training format (see `mirage formats`), a kind of file, or image-store. --from
+    convert-it:NAME makes an image store out of one of the eight sources of Convert-It, which
     --resize and --fetch are for.
 
     Every row is written, or refused with its place and the reason in OUT.failed.jsonl; what the
@@ -67,14 +70,14 @@ def convert(path: str, target: str, as_json: bool, **given: Any) -> int:
     """
     from mirage import dataset
 
-    with tidy():
-        done = dataset.convert(path, target, **given)
+    with tidy(), counting() as progress:
+        done = dataset.convert(path, target, progress=progress, **given)
     if as_json:
-        say_json(summed(done))
+        say_json(summed(done, target))
     else:
         say(fields(told(done, target)))
         if not done.refused:
-            say(f"\nnext: {click.style(command('mirage', 'verify', target), bold=True)}")
+            say(ahead(done, target))
     return 3 if done.refused else 0
 
 
@@ -88,11 +91,29 @@ def tidy() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def summed(done: Conversion) -> dict[str, Any]:
+def summed(done: Conversion, target: str) -> dict[str, Any]:
     counts = {"read": done.read, "written": done.written, "refused": done.refused}
     further = {"causes": dict(done.causes), "lost": dict(done.lost)}
     failures = None if done.failures is None else str(done.failures)
-    return {"from": done.source, "to": done.target, **counts, **further, "failures": failures}
+    formats = {"from": done.source, "to": done.target, "dataset": target}
+    return {"ok": not done.refused, **formats, **counts, **further, "failures": failures}
+
+
+def ahead(done: Conversion, target: str) -> str:
+    """What comes next: to verify what was written, as what it was written."""
+    from mirage.formats import SHAPES
+
+    name = done.target if done.target in SHAPES else None
+    return f"\nnext: {click.style(options.again('verify', target, format=name), bold=True)}"
+
+
+def reason(failures: Path) -> str:
+    """The first row that was refused, and why."""
+    import orjson
+
+    with failures.open("rb") as lines:
+        row = orjson.loads(lines.readline())
+    return short(f"{row['place']}: {row['message']}")
 
 
 def told(done: Conversion, target: str) -> list[tuple[str, str]]:
@@ -100,11 +121,13 @@ def told(done: Conversion, target: str) -> list[tuple[str, str]]:
     parts = {"written": done.written, "refused": done.refused}
     causes = [f"{n:,} {clean(cause)}" for cause, n in done.causes.most_common()]
     lost = [f"{name} of {counted(n, 'row')}" for name, n in done.lost.most_common()]
+    nothing = done.read and not done.written
     return [
         ("formats", f"{done.source} to {done.target}"),
         ("rows", balance("read", done.read, parts)),
         ("refused", "\n".join(causes)),
+        ("the first", reason(done.failures) if done.failures else ""),
         ("listed in", near(done.failures) if done.failures else ""),
         ("lost", "\n".join(lost)),
-        ("dataset", near(target)),
+        ("dataset", "nothing was written" if nothing else near(target)),
     ]

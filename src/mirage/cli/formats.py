@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from mirage.cli import options
+from mirage.cli.table import table
 from mirage.cli.text import fields, say, say_json
 from mirage.names import suggest
 
@@ -20,20 +21,26 @@ def formats(source: str | None, target: str | None, as_json: bool) -> None:
 
     for name in (source, target):
         if name is not None and name not in SHAPES:
-            raise click.UsageError(f"there is no format '{name}'{suggest(name, SHAPES)}")
+            hint = suggest(name, SHAPES) or "; `mirage formats` lists them"
+            raise click.UsageError(f"there is no format '{name}'{hint}")
     if source is None or target is None:
         kept = {name: list(shape(name).containers) for name in SHAPES if source in (None, name)}
         if as_json:
             say_json(kept)
             return
-        width = max(map(len, kept))
-        say("\n".join(f"  {name:<{width}}  {', '.join(kinds)}" for name, kinds in kept.items()))
+        rows = ([name, ", ".join(kinds)] for name, kinds in kept.items())
+        say(table(["format", "kept in"], rows, words=2))
         return
     found = losses(source, target)
     if as_json:
         say_json({"from": source, "to": target, "lost": found.lost, "refused": found.refused})
         return
     lost = ", ".join(found.lost) or "nothing"
-    say(
-        fields([("lost", lost), ("refused", "; ".join(f"samples with {r}" for r in found.refused))])
-    )
+    say(fields([("lost", lost), ("refused", "; ".join(map(samples, found.refused)))]))
+
+
+def samples(refused: str) -> str:
+    """Which samples a format refuses, in words."""
+    if refused == "all":
+        return "every sample"
+    return f"samples {refused}" if refused.startswith("without ") else f"samples with {refused}"

@@ -9,12 +9,12 @@ import click
 
 from mirage.cli import options
 from mirage.cli.convert import image_base_path, images_store
+from mirage.cli.live import counting
 from mirage.cli.preview import as_text
 from mirage.cli.table import Cell, table
 from mirage.cli.text import (
     LABEL,
     clean,
-    command,
     counted,
     field,
     fields,
@@ -53,7 +53,8 @@ def inspect(path: str, as_json: bool, count: int, **given: Any) -> None:
     """
     from mirage import dataset
 
-    found = dataset.inspect(path, count=count, **given)
+    with counting() as progress:
+        found = dataset.inspect(path, count=count, progress=progress, **given)
     if as_json:
         say_json(summed(found))
         return
@@ -70,7 +71,8 @@ def inspect(path: str, as_json: bool, count: int, **given: Any) -> None:
         for name, value in said(row):
             say(field(short(name, LABEL - 1), cut(clean(value)), color="cyan"))
     if found.broken:
-        again = command("mirage", "verify", path)
+        flags = {name: given[name] for name in ("format", "image_base_path", "images_store")}
+        again = options.again("verify", path, **flags)
         say(f"\nnext: {click.style(again, bold=True)}")
 
 

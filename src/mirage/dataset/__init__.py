@@ -16,7 +16,7 @@ Whatever cannot be meant is a ConfigError.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -92,6 +92,7 @@ def verify(
     image_base_path: str | Path | None = None,
     images_store: str | Path | None = None,
     report: Report = lambda violation: None,
+    progress: Callable[[int], None] = lambda rows: None,
 ) -> Verification:
     """Hold every row of the dataset at `path` against its format's rules; see `verification`.
 
@@ -109,7 +110,7 @@ def verify(
             return stores.verify(where, report)
         asked, base = source(path, format, image_base_path, images_store), Path.cwd()
         found = mimicit.verify(asked, base=base, report=report)
-        return found or verification.verify(asked, base=base, report=report)
+        return found or verification.verify(asked, base=base, report=report, progress=progress)
 
     def verified() -> Verification:
         differing = [] if md5 is None else list(checksums.md5_faults(where, md5))
@@ -179,14 +180,21 @@ def unharmed(target: str | Path, *read: str | Path | None) -> None:
 
 def meant(ask: Callable[[], Result]) -> Result:
     """What `ask` gives; a ValueError, which speaks of what was asked for, becomes a ConfigError."""
+    try:
+        return ask()
+    except ValueError as exc:
+        raise ConfigError([*mistakes(exc)]) from exc
+
+
+def mistakes(error: ValueError) -> Iterator[Mistake]:
+    """What was asked for and cannot be meant, key by key where keys are wrong."""
     from pydantic import ValidationError
 
     from mirage.config.mistakes import explain
 
-    try:
-        return ask()
-    except ValidationError as exc:
-        found = explain(exc, {})
-        raise ConfigError([Mistake("", message) for _, message, _ in found]) from exc
-    except ValueError as exc:
-        raise ConfigError([Mistake("", str(exc))]) from exc
+    if not isinstance(error, ValidationError):
+        yield Mistake("", str(error))
+        return
+    given = {str(each["loc"][0]): each["input"] for each in error.errors()}
+    for path, message, _ in explain(error, given):
+        yield Mistake(".".join(map(str, path)), message)

@@ -72,7 +72,10 @@ def convert(
         if name is None and sink.format in SHAPES:  # its kind of file says nothing of its rows
             name = training_format(source.model_copy(update={"format": None}), base, room)
         if name is None and sink.format in SHAPES:
-            raise ValueError(f"the rows of {source.path} are of no training format that is known")
+            raise ValueError(
+                f"the rows of {source.path} are of no training format that is known: name it with "
+                "--from, or make samples of them in a run"
+            )
         into = _sink(sink, base, samples=name is not None, strict=strict)
         into.check()
         rows = opened(source.model_copy(update={"format": name or source.format}), base, room)
@@ -90,7 +93,8 @@ def write(
     progress: Progress = lambda rows: None,
 ) -> Conversion:
     """Write rows through a sink, publish them at `target`, and count in `told` what became of
-    them; parts stand in `room` for as long.
+    them; parts stand in `room` for as long. Where every row is refused, what stands at `target`
+    is left as it is.
     """
     parts: list[Part] = []
     for block in blocks(rows):
@@ -101,9 +105,10 @@ def write(
     for part in parts:
         if not into.fits(part.place, columns):
             part.write(rows, into, columns)
-    into.publish([part.place for part in parts], columns)
     for part in parts:
         told.count(part)
+    if told.written or not told.read:
+        into.publish([part.place for part in parts], columns)
     told.failures = listed(parts, target.with_name(target.name + ".failed.jsonl"))
     return told
 

@@ -126,6 +126,6 @@ def container_of(config: SinkConfig) -> Container:
     if kind is None:
         raise ValueError(
             f"the format of {config.path!r} cannot be told: end it in .jsonl, .json, .parquet or "
-            ".tar, or set `format`"
+            ".tar, or name the format (`sink.format`, --to)"
         )
     return kind  # type: ignore[return-value]
