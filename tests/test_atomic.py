@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,20 @@ def test_workspace(tmp_path: Path) -> None:
         filled(room / "b", "text")
         raise KeyError
     assert names(tmp_path / "a") == []
+
+
+def test_a_workspace_of_a_killed_process_goes_with_the_next_one(tmp_path: Path) -> None:
+    """One in which somebody is at work stays, and so does one of another machine."""
+    dead = "import os, sys; from pathlib import Path; from mirage.atomic import workspace\n"
+    dead += "with workspace(Path(sys.argv[1])): os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", dead, str(tmp_path)], check=False)
+    (left,) = names(tmp_path)
+    filled(tmp_path / ".mirage-other.tmp", "text")
+    (tmp_path / ".mirage-other.tmp" / "elsewhere.lock").touch()
+    with atomic.workspace(tmp_path) as first, atomic.workspace(tmp_path) as second:
+        assert {*names(tmp_path)} == {".mirage-other.tmp", first.name, second.name}
+        assert not (tmp_path / left).exists()
+    assert names(tmp_path) == [".mirage-other.tmp"]
 
 
 @pytest.mark.parametrize("exchanges", [True, False])

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -98,14 +99,39 @@ def sweep(folder: Path) -> None:
 
 @contextmanager
 def workspace(folder: Path) -> Iterator[Path]:
-    """A folder inside `folder` to build something in; it is gone when the block ends."""
+    """A folder inside `folder` to build something in; it is gone when the block ends. Those that
+    killed processes of this machine left are gone before.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    room = beside(folder / "x")
-    room.mkdir()
+    clear(folder)
+    room, lock = claimed(folder)
     try:
         yield room
     finally:
         shutil.rmtree(room, ignore_errors=True)
+        os.close(lock)
+
+
+def claimed(folder: Path) -> tuple[Path, int]:
+    """A new room in `folder`, and its lock, which is let go of when the process ends."""
+    while True:
+        room = beside(folder / "x")
+        room.mkdir()
+        place = room / f"{os.uname().nodename}.lock"
+        lock = os.open(place, os.O_RDWR | os.O_CREAT)
+        with suppress(OSError):  # there are file systems without locks: there, nothing is cleared
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        if place.exists():  # or `clear` was faster
+            return room, lock
+        os.close(lock)
+
+
+def clear(folder: Path) -> None:
+    """Remove rooms whose process is no more. What another machine left is not for us to judge."""
+    for left in folder.glob(f".mirage-*.tmp/{os.uname().nodename}.lock"):
+        with suppress(OSError), left.open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left.parent, ignore_errors=True)
 
 
 def replace_folder(new: Path, target: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,51 @@ def test_a_dataset_of_several_files_is_recognised() -> None:
     """By its instructions, although a store stands beside them."""
     told = mirage("convert", TOY, "out.jsonl", "--json")
     assert json.loads(told.stdout)["from"] == "mimic-it"
+
+
+ROW = b'{"messages":[{"role":"user","content":"Why?"},{"role":"assistant","content":"So."}]}\n'
+
+
+@pytest.mark.parametrize(
+    ("source", "out"),
+    [
+        ("in/a.jsonl", "in/a.jsonl"),
+        ("in/a.jsonl", "link.jsonl"),
+        ("in/a.jsonl", "in"),
+        ("in", "in/b.jsonl"),
+        ("in/*.jsonl", "in/b.jsonl"),
+        ("in/b.json.failed.jsonl", "in/b.json"),
+    ],
+)
+def test_what_is_read_is_never_written_over(source: str, out: str) -> None:
+    """Nor would a second conversion read what the first one wrote; the list of failures counts."""
+    Path("in").mkdir()
+    for name in ("a.jsonl", "b.json.failed.jsonl"):
+        Path("in", name).write_bytes(ROW)
+    Path("link.jsonl").symlink_to("in/a.jsonl")
+    told = mirage("convert", source, out, "--to", "messages")
+    assert told.exit_code == 2
+    assert "choose another path" in told.stderr
+    assert {path.name: path.read_bytes() for path in Path("in").iterdir()} == {
+        "a.jsonl": ROW,
+        "b.json.failed.jsonl": ROW,
+    }
+
+
+def test_sigterm_ends_a_conversion_as_ctrl_c_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its cleaning up; whoever started the command has SIGTERM as it was."""
+    before = signal.getsignal(signal.SIGTERM)
+    Path("in.jsonl").write_bytes(ROW)
+
+    def ended(*given: Any, **further: Any) -> None:
+        assert any(path.name.startswith(".mirage-") for path in Path("out").iterdir())
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("mirage.dataset.conversion.write", ended)
+    told = mirage("convert", "in.jsonl", "out/train.jsonl", "--to", "messages")
+    assert (told.exit_code, told.stderr) == (130, "error: interrupted\n")
+    assert list(Path("out").iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def pair(image: str = "1.png") -> dict[str, Any]:

@@ -160,12 +160,14 @@ def test_a_broken_twin_is_told_by_its_rule(
 @pytest.mark.parametrize("given", ["", '"image_ids":null,'], ids=["missing", "null"])
 def test_a_row_of_text_may_have_no_list_of_images(tmp_path: Path, given: str) -> None:
     """The loader forgives that, so that it is a note, and the row is read."""
+    folder = tmp_path / "TOY"
+    folder.mkdir()
     for path in GOLDEN.iterdir():
         text = path.read_text("utf-8").replace('"image_ids":[],', given)
-        (tmp_path / path.name).write_text(text, "utf-8")
-    found = dataset.verify(tmp_path)
+        (folder / path.name).write_text(text, "utf-8")
+    found = dataset.verify(folder)
     assert (found.sound, dict(found.notes)) == (True, {"missing": 1})
-    assert dataset.convert(tmp_path, tmp_path / "out.json", to="llava").refused == 0
+    assert dataset.convert(folder, tmp_path / "out.json", to="llava").refused == 0
 
 
 def test_everything_wrong_is_told_in_one_run(tmp_path: Path) -> None:

@@ -48,6 +48,13 @@ def test_check_finds_a_description_that_is_torn(tmp_path: Path) -> None:
         api.check(config(tmp_path))
 
 
+def test_rows_are_not_named_as_their_description(tmp_path: Path) -> None:
+    """They would be lost to it."""
+    sink = {"path": str(tmp_path / "dataset_info.json"), "format": "sharegpt"}
+    with pytest.raises(ConfigError, match="choose another name"):
+        api.check({**config(tmp_path), "sink": sink})
+
+
 def test_an_entry_that_would_be_needed_is_another_s(tmp_path: Path) -> None:
     """Then nothing can be added under that name."""
     taken = {"train": {"file_name": "a.csv"}, "train.json": {"file_name": "b.csv"}}

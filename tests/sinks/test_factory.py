@@ -58,7 +58,10 @@ def test_unknown_format(tmp_path: Path, path: str) -> None:
         sink(tmp_path, path)
 
 
-@pytest.mark.parametrize(("path", "kind"), [("x.jsonl", "parquet"), ("x.parquet", "hf")])
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [("x.jsonl", "parquet"), ("x.parquet", "hf"), ("x.csv", "llava"), ("x.jsonl.gz", "jsonl")],
+)
 def test_contradiction(tmp_path: Path, path: str, kind: str) -> None:
     """A format that contradicts the suffix is an error."""
     with pytest.raises(ValueError, match="does not go with"):

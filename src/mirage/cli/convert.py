@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -67,7 +70,7 @@ def convert(path: str, target: str, as_json: bool, **given: Any) -> int:
     """
     from mirage import dataset
 
-    with counting() as progress:
+    with tidy(), counting() as progress:
         done = dataset.convert(path, target, progress=progress, **given)
     if as_json:
         say_json(summed(done, target))
@@ -76,6 +79,16 @@ def convert(path: str, target: str, as_json: bool, **given: Any) -> int:
         if not done.refused:
             say(ahead(done, target))
     return 3 if done.refused else 0
+
+
+@contextmanager
+def tidy() -> Iterator[None]:
+    """SIGTERM, as of `timeout` and of batch systems, is Ctrl-C here: nothing half-written stays."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def summed(done: Conversion, target: str) -> dict[str, Any]:

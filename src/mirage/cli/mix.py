@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mirage.cli import options
-from mirage.cli.convert import ahead, summed, told
+from mirage.cli.convert import ahead, summed, tidy, told
 from mirage.cli.table import table
 from mirage.cli.text import clean, counted, field, fields, near, say, say_json
 
@@ -81,16 +81,17 @@ def written(mixture: Mixture, render: Render | None, as_json: bool, given: dict[
     from mirage.mixture.writing import write_mixture
 
     sink = {"path": given["out"], "format": given["to"], "container": given["container"]}
-    done = meant(
-        lambda: write_mixture(
-            mixture,
-            SinkConfig.model_validate(sink),
-            base=Path.cwd(),
-            render=render,
-            batch_size=given["batch_size"],
-            epoch=given["epoch"],
+    with tidy():
+        done = meant(
+            lambda: write_mixture(
+                mixture,
+                SinkConfig.model_validate(sink),
+                base=Path.cwd(),
+                render=render,
+                batch_size=given["batch_size"],
+                epoch=given["epoch"],
+            )
         )
-    )
     if as_json:
         say_json({"epoch": held(mixture), **summed(done, given["out"])})
     else:

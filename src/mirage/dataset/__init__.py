@@ -58,6 +58,7 @@ def convert(
     from mirage.config.data import SinkConfig
     from mirage.dataset import conversion, convertit, stores
 
+    unharmed(target, path, images_store)
     if format is not None and format.startswith(convertit.PREFIX):
         name, images = format, None if image_base_path is None else Path(image_base_path)
         wanted = convertit.Wanted(to, images, fetch, resize)
@@ -172,6 +173,19 @@ def source(
     where = {"path": path, "image_base_path": image_base_path, "images": images_store}
     given = {name: None if each is None else str(each) for name, each in where.items()}
     return SourceConfig.model_validate({**given, "format": format})
+
+
+def unharmed(target: str | Path, *read: str | Path | None) -> None:
+    """Raise ConfigError where what is written would take the place of what is read, or be read as
+    part of it the next time.
+    """
+    from mirage.sources import takes_in
+
+    for place in (Path(target), Path(f"{target}.failed.jsonl")):
+        for each in read:
+            if each is not None and takes_in(source(each, None, None), Path.cwd(), place):
+                what = f"{place} would take the place of {each}, which is read, or stand in it"
+                raise ConfigError([Mistake("", f"{what}: choose another path")])
 
 
 def meant(ask: Callable[[], Result]) -> Result:

@@ -23,6 +23,8 @@ from mirage.record import Sink
 Container = Literal["jsonl", "json", "parquet", "hf", "webdataset", "imagefolder", "folder"]
 SUFFIXES: dict[str, Container] = {".jsonl": "jsonl", ".json": "json", ".parquet": "parquet"}
 SUFFIXES[".tar"] = "webdataset"
+READ_ONLY = frozenset({".csv", ".tsv", ".gz", ".zst", ".tgz", ".arrow"})
+"""What sources read and no sink writes: a file of such a name could not be read again."""
 
 
 def open_sink(
@@ -148,8 +150,10 @@ def container_of(config: SinkConfig) -> Container:
     told = None if config.path.endswith("/") else SUFFIXES.get(suffix)
     shaped = config.format in SHAPES
     given: str | None = config.container if shaped else config.container or config.format
-    if given is not None and told not in (None, given):
-        raise ValueError(f"{config.path} does not go with {given!r}")
+    said = given or config.format
+    read_only = suffix in READ_ONLY and not config.path.endswith("/")
+    if said is not None and (read_only or (given is not None and told not in (None, given))):
+        raise ValueError(f"{config.path} does not go with {said!r}")
     kind = given or told
     if shaped:
         usual = shape(config.format or "").containers

@@ -29,8 +29,9 @@ def new_file(path: Path, parts: Sequence[Path]) -> Iterator[Path]:
     refuse_folder(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     link_images(parts, path.parent)
-    with atomic.replacing(path) as temporary:
-        yield temporary
+    with atomic.workspace(path.parent) as room:
+        yield room / "new"
+        atomic.settle(room / "new", path)
 
 
 @contextmanager

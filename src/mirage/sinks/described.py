@@ -65,6 +65,8 @@ class DescribedSink(AlikeSink):
     def check(self) -> None:
         """Raises RunError also where the description could not be added to."""
         self.rows.check()
+        if self.path.name == NAME:
+            raise RunError(f"{NAME} describes the dataset: choose another name for the rows")
         for kinds in ({False}, {True}, {False, True}):
             self.info(kinds)
 

@@ -71,8 +71,10 @@ def test_a_damaged_picture_is_found_though_its_end_is_there(tmp_path: Path) -> N
     data = bytearray(PALETTE)
     at = data.index(b"IDAT") + 8
     data[at : at + 20] = bytes(20)
-    (tmp_path / "1.png").write_bytes(data)
-    done = convert(tmp_path, tmp_path / "x.json", format="convert-it:change.CocoGeneralDifference")
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "1.png").write_bytes(data)
+    done = convert(folder, tmp_path / "x.json", format="convert-it:change.CocoGeneralDifference")
     assert dict(done.causes) == {"media/broken": 1}
 
 
@@ -203,6 +205,6 @@ def test_the_command_says_what_was_refused(tmp_path: Path) -> None:
 
 def test_size_and_fetching_belong_to_convert_it(tmp_path: Path) -> None:
     """Elsewhere they would be passed over."""
-    result = mirage("convert", tmp_path, tmp_path / "x.json", "--resize", "224")
+    result = mirage("convert", tmp_path / "in", tmp_path / "x.json", "--resize", "224")
     assert result.exit_code == 2
     assert "convert-it" in result.stderr
