@@ -9,14 +9,18 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from formats.samples import png
+from places.stores import store
 
 import mirage
 from mirage import dataset
 from mirage.config.data import SinkConfig
 from mirage.dataset.conversion import Conversion
+from mirage.errors import ConfigError
 from mirage.mixture import open_mixture
 from mirage.mixture.writing import rendering, write_mixture
 from mixture.toys import TOY, declared, entry, images, instructions, many, toy
+
+__all__ = ["store"]
 
 
 def write(path: Path, out: str, render: str = "", **given: Any) -> Conversion:
@@ -114,3 +118,15 @@ def test_an_epoch_is_written_as_a_dataset_of_mimic_it(tmp_path: Path) -> None:
 def test_a_tokenizer_is_needed_for_its_template(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="give its folder"):
         rendering("chat")
+
+
+def test_an_epoch_is_written_to_a_store(tmp_path: Path, store: Any) -> None:
+    """The same bytes as here; the datasets themselves are read at random, and stay here."""
+    path = toy(tmp_path)
+    write(path, "here.jsonl", "simple")
+    assert write(path, "memory://bucket/epoch.jsonl", "simple").written == 2
+    assert store.cat_file("/bucket/epoch.jsonl") == (tmp_path / "here.jsonl").read_bytes()
+    afar = tmp_path / "afar.yaml"
+    afar.write_text("IMAGE_TEXT: {A: {mimicit_path: 's3://bucket/a.json'}}")
+    with pytest.raises(ConfigError, match="copy it here first"):
+        open_mixture(afar)
