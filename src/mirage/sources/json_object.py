@@ -87,7 +87,7 @@ class Entries(Bytewise):
         return found
 
     def ends(self, last: bytes, following: bytes) -> bool:
-        return following in (b"", b",", b"}") or (last in (b"}", b"]") and following in SPACE)
+        return following in (b"", b",", b"}") or (last in (b"}", b"]", b"{") and following in SPACE)
 
     def _ends_well(self, rest: bytes, stream: ByteStream, depth: int) -> bool:
         """Whether what stands behind the entries closes `depth` objects, and nothing follows."""
