@@ -23,7 +23,7 @@ from ruamel.yaml import YAML
 
 import mirage
 from mirage.cli.app import app
-from mirage.config import backend_of, fetch, load_config, unserved
+from mirage.config import backend_of, data, fetch, load_config, unserved
 from mirage.config import models as keys
 from mirage.config.document import read_document
 from mirage.config.editor import json_schema
@@ -36,8 +36,8 @@ EXAMPLES = sorted((ROOT / "examples").glob("*/*.yaml"))
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
 MODELS = [
-    *(keys.SourceConfig, keys.EngineConfig, keys.InputConfig, keys.LLMOutput, keys.PythonOutput),
-    *(keys.FilterOutput, keys.SinkConfig, keys.RunConfig, fetch.FetchConfig, keys.Config),
+    *(data.SourceConfig, keys.EngineConfig, keys.InputConfig, keys.LLMOutput, keys.PythonOutput),
+    *(keys.FilterOutput, data.SinkConfig, keys.RunConfig, fetch.FetchConfig, keys.Config),
 ]
 WHOLE = {"inputs", "outputs", "output_schema"}
 ROWS = [

@@ -1,13 +1,13 @@
 """The way of a few records, to be looked at: rendered prompts, pictures, replies, final rows.
 
-Nothing is written, not even a journal.
+Nothing is written, not even a journal; the sink is asked all the same whether it takes the rows.
 """
 
 from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,10 +92,21 @@ def glimpse(job: Job, count: int) -> list[Preview]:
             base = base_of(job, preview.record)
             preview.rows.extend(assembly.rows_of(preview.record, base, entry, every))
             own = [each for each in entries if each.position == position]
+            refused = unfit(job, preview.rows, Path(folder) / f"row-{position}")
             preview.problems.extend(said for each in own if (said := problem(each)))
-            preview.failed = any("failure" in each.detail for each in own)
+            preview.problems.extend(refused)
+            preview.failed = bool(refused) or any("failure" in each.detail for each in own)
         journal.release()
     return previews
+
+
+def unfit(job: Job, rows: Sequence[Mapping[str, Any]], folder: Path) -> list[str]:
+    """Which of these rows the sink would not take, and why."""
+    if not rows:
+        return []
+    folder.mkdir()
+    report = job.work.sink.write(folder / f"part{job.work.sink.suffix}", iter(rows), None)
+    return [f"failed ({error.boundary}/{error.kind}): {error}" for _, error in report.rejected]
 
 
 def problem(entry: Entry) -> str:

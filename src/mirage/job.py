@@ -15,7 +15,8 @@ from typing import Any
 import orjson
 
 from mirage.config import IN_FLIGHT, Loaded
-from mirage.config.models import EngineConfig, SinkConfig
+from mirage.config.data import SinkConfig
+from mirage.config.models import EngineConfig
 from mirage.engines import open_engine
 from mirage.errors import ConfigError, MirageError, Mistake, RunError
 from mirage.names import suggest

@@ -129,7 +129,7 @@ class Pipeline:
 
         Raises StoppedError where it was stopped, after what was under way is journalled.
         """
-        survey, writer = self._survey(), Writer()
+        survey, writer = self._survey(), Writer(self._capacity())
         reader = self._reader(writer)
         try:
             await asyncio.to_thread(survey.start)
@@ -171,8 +171,11 @@ class Pipeline:
         """How many records are under way: enough to keep every engine's window full."""
         if not self.rank.works:
             return 1  # which waits for the others
-        capacity = sum(engine.capacity for engine in self.crew.engines.values())
+        capacity = self._capacity()
         return capacity + max(AHEAD, capacity // 4)
+
+    def _capacity(self) -> int:
+        return sum(engine.capacity for engine in self.crew.engines.values())
 
     async def _close(self, writer: Writer) -> None:
         """Bring to disk what is journalled of blocks that are not finished."""

@@ -94,11 +94,18 @@ class Usage:
         add(self, other)
 
     def count(self, completion: Completion) -> None:
+        c = completion
+        self.pay(c.prompt_tokens, c.completion_tokens, c.seconds, c.attempts)
+
+    def pay(
+        self, prompt_tokens: int, completion_tokens: int, seconds: float, attempts: int
+    ) -> None:
+        """Count one call."""
         self.calls += 1
-        self.attempts += completion.attempts
-        self.prompt_tokens += completion.prompt_tokens
-        self.completion_tokens += completion.completion_tokens
-        self.seconds += completion.seconds
+        self.attempts += attempts
+        self.prompt_tokens += prompt_tokens
+        self.completion_tokens += completion_tokens
+        self.seconds += seconds
 
 
 @dataclass(slots=True)

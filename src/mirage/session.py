@@ -22,7 +22,7 @@ import orjson
 
 from mirage import __version__
 from mirage.atomic import write_bytes
-from mirage.config.models import SourceConfig
+from mirage.config.data import SourceConfig
 from mirage.engines import describe
 from mirage.errors import LockedError, RunError, StoppedError
 from mirage.job import Job

@@ -101,7 +101,7 @@ def status(folder: Path) -> Status:
 
 def age(saved: Mapping[str, Any]) -> float:
     """How many seconds ago a process has saved its progress, as the clocks of both go."""
-    return max(time.time() - saved.get("time", time.time()), 0.0)
+    return max(time.time() - float(saved.get("time", time.time())), 0.0)
 
 
 def workers(folder: Path, live: Mapping[str, Any]) -> list[Worker]:

@@ -32,6 +32,11 @@ def test_every_command_explains_itself_with_an_example(name: str) -> None:
     assert max(map(len, told.splitlines())) <= 80
 
 
+def test_every_command_has_a_line_of_its_own() -> None:
+    """In the list of commands, none of them cut."""
+    assert "..." not in mirage("--help").stdout.partition("Commands:")[2]
+
+
 def test_the_version_is_told() -> None:
     """--version prints the version of the package."""
     assert mirage("--version").stdout.split() == ["mirage,", "version", __version__]

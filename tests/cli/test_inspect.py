@@ -59,7 +59,7 @@ def test_rows_against_the_rules_lead_to_verify(samples: Path) -> None:
     samples.write_text(samples.read_text() + json.dumps(llava("x", "1.png", "What?")) + "\n")
     told = mirage("inspect", samples.name, "--format", "llava").stdout
     assert "broken    1 row" in told
-    assert told.splitlines()[-1] == "next: mirage verify l.jsonl"
+    assert told.splitlines()[-1] == "next: mirage verify l.jsonl --format llava"
 
 
 def test_what_a_dataset_holds_does_not_drive_the_terminal(tmp_path: Path) -> None:

@@ -66,6 +66,7 @@ def test_an_epoch_is_written_and_told(tmp_path: Path) -> None:
     done = mirage("mix", toy(tmp_path), "--to", "llava", "--out", "out/train.json")
     assert done.exit_code == 0
     assert "read 2 = written 2 + refused 0" in done.stdout
+    assert done.stdout.splitlines()[-1] == "next: mirage verify out/train.json --format llava"
     assert len(json.loads((tmp_path / "out/train.json").read_text())) == 2
 
 

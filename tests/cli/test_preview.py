@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from pathlib import Path
 
 from .commands import document, mirage, project
@@ -96,3 +97,15 @@ def test_shared_answers_are_told(tmp_path: Path) -> None:
     assert "1 answer to equal requests above" in mirage("preview", config).stdout
     records = document(mirage("preview", config, "--json").stdout)["records"]
     assert [(len(each["calls"]), each["shared"]) for each in records] == [(1, 0), (0, 1)]
+
+
+def test_what_the_sink_refuses_is_a_problem(tmp_path: Path) -> None:
+    """Before all rows are paid for: a sample with an answer alone is none."""
+    config = project(tmp_path, rows=1)
+    schema = "messages: [{role: assistant, content: '{a}'}]"
+    text = re.sub(r"output_schema: .*", f"output_schema: {{{schema}}}", config.read_text())
+    config.write_text(re.sub(r"sink: .*", "sink: {path: out.json, format: llava}", text))
+    result = mirage("preview", config)
+    assert result.exit_code == 3
+    assert "failed (sink/format): " in result.stdout
+    assert not (tmp_path / "out.json").exists()

@@ -116,6 +116,6 @@ def test_the_processes_of_a_run_and_its_jobs(tmp_path: Path) -> None:
         (saved["who"], 20),
         ("process 7 on b", 40),
     ]
-    assert "process 7 on b: running, 40 settled, 2 rows/s, 3 in flight" in told
+    assert "process 7 on b: running, 40 settled, 2.0 records/s, 3 in flight" in told
     assert "8 finished, 1 under way, 1 owed" in told
     assert (found["blocks"], found["blocks_claimed"], found["jobs"]) == (10, 1, [])

@@ -9,7 +9,8 @@ import pytest
 
 from mirage import api
 from mirage.config import Loaded, engine_flag, load_config, parse_config
-from mirage.config.models import EngineConfig, LLMOutput, SourceConfig
+from mirage.config.data import SourceConfig
+from mirage.config.models import EngineConfig, LLMOutput
 from mirage.errors import ConfigError
 
 SEED = Path(__file__).parent / "seed"

@@ -20,7 +20,7 @@ import webdataset
 from PIL import Image as Pillow
 
 from mirage import dataset
-from mirage.config.models import SourceConfig
+from mirage.config.data import SourceConfig
 from mirage.dataset.verification import Verification
 from mirage.errors import ConfigError
 from mirage.media import recognise

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from mirage.config.models import SinkConfig, SourceConfig
+from mirage.config.data import SinkConfig, SourceConfig
 from mirage.dataset.conversion import Conversion, convert
 from mirage.dataset.verification import Violation, verify
 from mirage.errors import SinkError

@@ -11,7 +11,7 @@ import datasets
 import orjson
 import pytest
 
-from mirage.config.models import SinkConfig, SourceConfig
+from mirage.config.data import SinkConfig, SourceConfig
 from mirage.dataset.conversion import convert
 from mirage.errors import SinkError
 from mirage.formats import recognise, shape

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mirage.config.models import SourceConfig
+from mirage.config.data import SourceConfig
 from mirage.dataset.verification import Violation, verify
 from mirage.formats import SHAPES, recognise, shape
 from mirage.formats.shape import Reading, among

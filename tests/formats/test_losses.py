@@ -65,15 +65,20 @@ def test_the_page_shows_the_table() -> None:
 CODES = dict(zip([*FIELDS.values(), "image positions"], "isrlcCawogmnp", strict=True))
 
 
+REFUSALS = [("all", "none"), ("without ", "1"), ("images in answers", "2"), ("more than ", "3")]
+
+
 def code(source: str, target: str) -> str:
-    """A cell: a letter for each loss, and in parentheses what is refused."""
+    """A cell: a letter for each loss, and behind them a number for each kind of refusal."""
     found = losses(source, target)
     letters = "".join(CODES[each] for each in found.lost)
-    return f"{letters} ({', '.join(found.refused)})".strip() if found.refused else letters
+    numbers = [sign for what, sign in REFUSALS if any(r.startswith(what) for r in found.refused)]
+    assert bool(numbers) == bool(found.refused)
+    return " ".join(filter(None, [letters, *numbers])) or "="
 
 
 def table() -> str:
-    """The table as the page has it: print it with `python -m tests.formats.test_losses`."""
+    """The table as the page has it: see CONTRIBUTING.md for how to print it."""
     lines = [f"| from \\ to | {' | '.join(SHAPES)} |", "|---" * (len(SHAPES) + 1) + "|"]
     for source in SHAPES:
         cells = " | ".join(code(source, target) for target in SHAPES)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from xxhash import xxh3_128_hexdigest
 
 from mirage import dataset
-from mirage.config.models import SinkConfig, SourceConfig
+from mirage.config.data import SinkConfig, SourceConfig
 from mirage.errors import SinkError
 from mirage.formats import shape
 from mirage.formats.instruction import Instruction, Shown

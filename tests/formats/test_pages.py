@@ -50,3 +50,9 @@ def test_our_pages_have_examples() -> None:
     """The search for them finds what is there."""
     counts = {name: len(examples(name)) for name in ("trl", "trl-preference", "axolotl", "openai")}
     assert set(counts.values()) == {1}
+
+
+def test_the_index_leads_to_every_page() -> None:
+    """docs/formats.md, where a reader begins."""
+    index = (DOCS.parent / "formats.md").read_text("utf-8")
+    assert not [page.name for page in DOCS.glob("*.md") if f"(formats/{page.name})" not in index]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from mirage.config.models import SinkConfig, SourceConfig
+from mirage.config.data import SinkConfig, SourceConfig
 from mirage.errors import SinkError
 from mirage.formats import SHAPES, shape
 from mirage.formats.instruction import Instruction

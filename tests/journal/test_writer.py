@@ -10,6 +10,7 @@ import pytest
 
 from mirage.errors import RunError
 from mirage.journal import Writer
+from mirage.journal import writer as module
 from mirage.journal.writer import Group
 
 ROW = "INSERT INTO t VALUES (?)"
@@ -75,6 +76,21 @@ def test_many_rows_share_a_commit(tmp_path: Path) -> None:
         await writer.close()
 
     asyncio.run(main())
+
+
+def test_calls_that_wait_for_each_other_are_written_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no more calls can come before these are written, nothing is waited for."""
+    monkeypatch.setattr(module, "GROUP_SECONDS", 3600.0)
+
+    async def main() -> None:
+        writer, file = Writer(calls=2), File(tmp_path / "a")
+        await asyncio.gather(writer.keep(file, b"k", b"1"), writer.keep(file, b"k", b"2"))
+        assert file.groups == 1
+        await writer.close()
+
+    asyncio.run(asyncio.wait_for(main(), 10))
 
 
 def test_closing_writes_what_is_left(tmp_path: Path) -> None:

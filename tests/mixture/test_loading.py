@@ -50,6 +50,12 @@ def test_a_group_that_there_is_not_is_a_mistake(tmp_path: Path) -> None:
         mirage.load_mimicit(tmp_path / "TOY_instructions.json", group="IMAGES")
 
 
+def test_a_file_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
+    toy(tmp_path)
+    with pytest.raises(ConfigError, match=r"lost.json does not exist"):
+        mirage.load_mimicit(tmp_path / "TOY_instructions.json", images=tmp_path / "lost.json")
+
+
 def test_batches_are_of_one_group_and_can_be_gone_through_again(tmp_path: Path) -> None:
     examples = several(tmp_path)
     batches = examples.batches(4)

@@ -12,7 +12,7 @@ from formats.samples import png
 
 import mirage
 from mirage import dataset
-from mirage.config.models import SinkConfig
+from mirage.config.data import SinkConfig
 from mirage.dataset.conversion import Conversion
 from mirage.mixture import open_mixture
 from mirage.mixture.writing import rendering, write_mixture

@@ -12,7 +12,7 @@ from typing import Any
 import datasets
 import pytest
 
-from mirage.config.models import SinkConfig, SourceConfig
+from mirage.config.data import SinkConfig, SourceConfig
 from mirage.dataset.conversion import convert
 
 pytest.importorskip("torch", reason="make test-engines installs it")

@@ -9,7 +9,7 @@ import datasets
 import orjson
 import pytest
 
-from mirage.config.models import SinkConfig, SourceConfig
+from mirage.config.data import SinkConfig, SourceConfig
 from mirage.dataset.conversion import convert
 
 pytest.importorskip("trl", reason="make test-engines installs it")

@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image as Pillow
 
-from mirage.config.models import SinkConfig
+from mirage.config.data import SinkConfig
 from mirage.record import Image, PartReport, Sink
 from mirage.sinks import open_sink
 

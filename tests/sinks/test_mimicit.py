@@ -125,7 +125,7 @@ def test_what_relates_to_nothing_loses_that(tmp_path: Path) -> None:
 
 def test_a_strict_sink_refuses_what_relates_to_nothing(tmp_path: Path) -> None:
     """And what relates to that, in turn."""
-    from mirage.config.models import SinkConfig
+    from mirage.config.data import SinkConfig
     from mirage.sinks import open_sink
 
     config = SinkConfig(path="OUT", format="mimic-it")
@@ -138,11 +138,13 @@ def test_a_strict_sink_refuses_what_relates_to_nothing(tmp_path: Path) -> None:
 
 def test_what_the_loader_would_misread_is_refused(tmp_path: Path) -> None:
     """Its own tags in a text, its own keys among further ones, and what JSON cannot hold."""
+    odd = "\ud800"
     answer = {"role": "assistant", "content": "an <answer>"}
     tagged = row("a") | {"messages": [*row()["messages"][:1], answer]}
     rows = [tagged, row("b", meta={"rel_ins_ids": 1}), row("c", meta={"x": float("nan")}), row("d")]
+    rows += [row(odd), row("e", related=[odd]), row("f", image(), image_ids=[odd])]
     (report,) = publish(out(tmp_path), tmp_path, rows)
-    assert {*errors(report)} == {0, 1, 2}
+    assert {*errors(report)} == {0, 1, 2, 4, 5, 6}
     assert [*entries(tmp_path)] == ["d"]
 
 

@@ -13,7 +13,7 @@ import webdataset
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mirage.config.models import SourceConfig
+from mirage.config.data import SourceConfig
 from mirage.errors import RunError
 from mirage.record import Image
 from mirage.sinks import webdataset as sinks

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mirage.config.models import SourceConfig
+from mirage.config.data import SourceConfig
 from mirage.record import Record
 from mirage.sources import BOUNDS, Block, Bounds, Readable, blocks, open_source
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import orjson
 
-from mirage.config.models import SourceConfig
+from mirage.config.data import SourceConfig
 from mirage.sources import Bounds, Sources, blocks, open_rows, open_source, peek
 
 from .reading import opened, read

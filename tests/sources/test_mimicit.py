@@ -13,6 +13,7 @@ from mirage.errors import SourceChangedError
 from mirage.formats.instruction import Instruction
 from mirage.record import Record
 from mirage.sources.blocks import BOUNDS, Bounds
+from mirage.sources.mimicit_files import datasets
 from mirage.store import StoreWriter
 
 from .reading import opened, read
@@ -125,6 +126,7 @@ def test_a_folder_may_hold_several_datasets(tmp_path: Path) -> None:
         (tmp_path / f"{name}_instructions.json").write_text(json.dumps({"data": data}))
         (tmp_path / f"{name}_train.json").write_text(json.dumps({f"{name}_2": []}))
     assert [each.id for each in samples(tmp_path)] == ["ONE_2", "TWO_2"]
+    assert [each.id for each in samples(tmp_path, "T*_instructions.json")] == ["TWO_2"]
 
 
 @pytest.mark.parametrize(
@@ -183,6 +185,24 @@ def test_rows_in_other_files_are_read_as_rows(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text(json.dumps(row))
     (sample,) = samples(tmp_path, "rows.jsonl")
     assert [image.read() for _, image in sample.images] == [PNG]
+
+
+def test_a_list_of_that_name_is_a_list(tmp_path: Path) -> None:
+    """Nothing but an object of entries is MIMIC-IT's own file."""
+    row = {"id": "x", **entry(0), "images": []}
+    (tmp_path / "MY_instructions.json").write_text(json.dumps([row]))
+    (sample,) = samples(tmp_path, "MY_instructions.json")
+    assert sample.id == "x"
+    assert not datasets(tmp_path, asked=False)
+    assert not datasets(tmp_path / "**.jsonl", asked=False)
+
+
+def test_an_entry_has_no_say_in_what_a_row_adds(tmp_path: Path) -> None:
+    """Its id is its key, and its images are those of the store."""
+    dataset(tmp_path, {"x": entry(0, "a") | {"id": 7, "images": ["/etc/passwd"], "weight": 2}})
+    (sample,) = samples(tmp_path)
+    assert (sample.id, dict(sample.meta)) == ("x", {"weight": 2})
+    assert [image.read() for _, image in sample.images] == [PNG + b"a"]
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from mirage.config.models import SourceConfig
+from mirage.config.data import SourceConfig
 from mirage.record import Image, Record
 from mirage.sources import open_source
 

@@ -34,6 +34,7 @@ from mirage.cli import (
     run,
     server,
     status,
+    verify,
 )
 from mirage.cli.options import example
 from mirage.cli.text import clean, near, say, say_json
@@ -98,6 +99,8 @@ def explained(error: Exception) -> dict[str, Any]:
     if not isinstance(error, ConfigError):
         return {"error": str(error) or type(error).__name__}
     count = len(error.mistakes)
+    if count == 1 and not error.mistakes[0].file:  # nothing that stands in a configuration
+        return {"error": str(error), "mistakes": error.mistakes}
     message = "1 mistake" if count == 1 else f"{count} mistakes"
     placed = [replace(each, file=near(each.file)) if each.file else each for each in error.mistakes]
     return {"error": f"{message} in the configuration", "mistakes": placed}
@@ -142,7 +145,7 @@ def app() -> None:
 for each in (
     *(run.run, check.check, preview.preview, status.status, run.retry, check.init, check.schema),
     *(merge.merge, launch.launch),
-    *(convert.convert, convert.verify, inspect.inspect, mix.mix, formats.formats),
+    *(convert.convert, verify.verify, inspect.inspect, mix.mix, formats.formats),
     import_config.import_config,
     *(demo.demo, server.mock_server, completion.completion),
 ):

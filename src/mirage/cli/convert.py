@@ -1,20 +1,17 @@
-"""`mirage convert` and `mirage verify`: a dataset as a whole, without a model."""
+"""`mirage convert`: a dataset in another format."""
 
 from __future__ import annotations
 
-from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from mirage.cli import options
-from mirage.cli.text import balance, clean, command, counted, fields, near, say, say_json
+from mirage.cli.text import balance, clean, counted, fields, near, say, say_json, short
 
 if TYPE_CHECKING:
     from mirage.dataset.conversion import Conversion
-    from mirage.dataset.verification import Violation
-
-SHOWN = 5
 
 dataset = click.argument("path", metavar="DATASET")
 image_base_path = click.option(
@@ -60,7 +57,8 @@ def pairs(context: click.Context, option: click.Parameter, given: tuple[str, ...
 def convert(path: str, target: str, as_json: bool, **given: Any) -> int:
     """Write a dataset in another format.
 
-    --from convert-it:NAME makes an image store out of one of the eight sources of Convert-It, which
+    FORMAT is a training format (see `mirage formats`), a kind of file, or image-store. --from
+    convert-it:NAME makes an image store out of one of the eight sources of Convert-It, which
     --resize and --fetch are for.
 
     Every row is written, or refused with its place and the reason in OUT.failed.jsonl; what the
@@ -70,19 +68,37 @@ def convert(path: str, target: str, as_json: bool, **given: Any) -> int:
 
     done = dataset.convert(path, target, **given)
     if as_json:
-        say_json(summed(done))
+        say_json(summed(done, target))
     else:
         say(fields(told(done, target)))
         if not done.refused:
-            say(f"\nnext: {click.style(command('mirage', 'verify', target), bold=True)}")
+            say(ahead(done, target))
     return 3 if done.refused else 0
 
 
-def summed(done: Conversion) -> dict[str, Any]:
+def summed(done: Conversion, target: str) -> dict[str, Any]:
     counts = {"read": done.read, "written": done.written, "refused": done.refused}
     further = {"causes": dict(done.causes), "lost": dict(done.lost)}
     failures = None if done.failures is None else str(done.failures)
-    return {"from": done.source, "to": done.target, **counts, **further, "failures": failures}
+    formats = {"from": done.source, "to": done.target, "dataset": target}
+    return {"ok": not done.refused, **formats, **counts, **further, "failures": failures}
+
+
+def ahead(done: Conversion, target: str) -> str:
+    """What comes next: to verify what was written, as what it was written."""
+    from mirage.formats import SHAPES
+
+    name = done.target if done.target in SHAPES else None
+    return f"\nnext: {click.style(options.again('verify', target, format=name), bold=True)}"
+
+
+def reason(failures: Path) -> str:
+    """The first row that was refused, and why."""
+    import orjson
+
+    with failures.open("rb") as lines:
+        row = orjson.loads(lines.readline())
+    return short(f"{row['place']}: {row['message']}")
 
 
 def told(done: Conversion, target: str) -> list[tuple[str, str]]:
@@ -94,57 +110,8 @@ def told(done: Conversion, target: str) -> list[tuple[str, str]]:
         ("formats", f"{done.source} to {done.target}"),
         ("rows", balance("read", done.read, parts)),
         ("refused", "\n".join(causes)),
+        ("the first", reason(done.failures) if done.failures else ""),
         ("listed in", near(done.failures) if done.failures else ""),
         ("lost", "\n".join(lost)),
         ("dataset", near(target)),
     ]
-
-
-@click.command(epilog=options.example("mirage verify out/train.json --format llava"))
-@dataset
-@click.option("--format", metavar="FORMAT", help="The format of DATASET.  [by its rows]")
-@image_base_path
-@images_store
-@options.as_json
-def verify(path: str, as_json: bool, **given: Any) -> int:
-    """Check every row and every image against the rules of its format.
-
-    Images are decoded. Every violation is told with its place and rule; exit code 3 if there are
-    any. Notes break no rule.
-    """
-    from mirage import dataset
-
-    shown: list[Violation] = []
-    seen: Counter[str] = Counter()
-
-    def report(violation: Violation) -> None:
-        seen[violation.rule] += 1
-        if as_json or seen[violation.rule] <= SHOWN:
-            shown.append(violation)
-
-    found = dataset.verify(path, report=report, **given)
-    if as_json:
-        listed = [
-            {"place": v.place, "rule": v.rule, "message": v.message, "note": v.note} for v in shown
-        ]
-        counts = {"rows": found.rows, "images": found.images}
-        rules = {"broken": dict(found.broken), "notes": dict(found.notes)}
-        say_json({"ok": found.sound, "format": found.format, **counts, **rules, "found": listed})
-        return 0 if found.sound else 3
-    for violation in shown:
-        color = None if violation.note else "red"
-        rule = click.style(violation.rule, fg=color)
-        say(f"{clean(violation.place)}: {rule}: {clean(violation.message)}")
-    for rule, count in seen.items():
-        if count > SHOWN:
-            say(f"{rule}: {count - SHOWN:,} more; --json lists them all")
-    looked = f"{counted(found.rows, 'row')}, {counted(found.images, 'image')}"
-    broken = ", ".join(f"{n:,} {rule}" for rule, n in found.broken.most_common())
-    notes = ", ".join(f"{n:,} {rule}" for rule, n in found.notes.most_common())
-    verdict = f"{broken}" if broken else "every rule is kept"
-    say(
-        fields(
-            [("format", found.format), ("looked at", looked), ("result", verdict), ("notes", notes)]
-        )
-    )
-    return 0 if found.sound else 3

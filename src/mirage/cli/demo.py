@@ -82,7 +82,7 @@ ALL = (
 @click.option("--engine", default=MODEL, show_default=True, metavar="SPEC", help="Who answers.")
 @options.as_json
 def demo(out: Path, engine: str, as_json: bool) -> int:
-    """Make three small datasets out of rows that ship with MIRAGE.
+    """Make three small datasets out of rows shipped with it.
 
     The models are tiny and know these three jobs only; --engine puts another one in their place.
     Again, it goes on where it was.

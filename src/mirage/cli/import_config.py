@@ -28,11 +28,9 @@ LOOKED_AT = 20
     ),
 )
 @click.argument("config", metavar="OLD", type=click.Path(path_type=Path))
-@click.option(
-    "-o", "--output", metavar="NEW", type=click.Path(path_type=Path), help="Write it there."
-)
+@click.option("-o", "--out", metavar="NEW", type=click.Path(path_type=Path), help="Write it there.")
 @options.as_json
-def import_config(config: Path, output: Path | None, as_json: bool) -> int:
+def import_config(config: Path, out: Path | None, as_json: bool) -> int:
     """Bring over a configuration of the upstream project.
 
     Relative paths in OLD start here, in the current folder, as they did for the old command. What
@@ -40,20 +38,20 @@ def import_config(config: Path, output: Path | None, as_json: bool) -> int:
     """
     from mirage.atomic import write_bytes
 
-    if output is not None and output.exists():
-        raise click.UsageError(f"{output} is there already; nothing was written")
-    done = imported(config, output.parent if output else Path())
-    if output is not None:
-        write_bytes(output.absolute(), done.text.encode())
+    if out is not None and out.exists():
+        raise click.UsageError(f"{out} is there already; nothing was written")
+    done = imported(config, out.parent if out else Path())
+    if out is not None:
+        write_bytes(out.absolute(), done.text.encode())
     if as_json:
-        say_json(summed(config, done, output))
-    elif output is None:
+        say_json(summed(config, done, out))
+    elif out is None:
         say(done.text.rstrip("\n"))
     if not as_json:
         for each in done.told:
             say(line(config, each), err=True)
-        if output is not None:
-            say(f"next: {click.style(command('mirage', 'check', output), bold=True)}", err=True)
+        if out is not None:
+            say(f"next: {click.style(command('mirage', 'check', out), bold=True)}", err=True)
     return 3 if done.lost else 0
 
 
@@ -63,8 +61,11 @@ def imported(config: Path, folder: Path) -> Imported:
 
     try:
         text = config.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigError([Mistake("", f"cannot be read: {exc}", str(config))]) from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError([Mistake("", "not UTF-8 text", str(config))]) from exc
+    except OSError as exc:
+        message = f"cannot be read: {exc.strerror or exc}"
+        raise ConfigError([Mistake("", message, str(config))]) from exc
     here = Path.cwd()
 
     def columns(source: dict[str, Any]) -> Sequence[str] | None:
@@ -75,8 +76,8 @@ def imported(config: Path, folder: Path) -> Imported:
 
 def columns_of(given: dict[str, Any], base: Path) -> list[str] | None:
     """The columns of a source's first rows; None where it cannot be read now."""
+    from mirage.config.data import SourceConfig
     from mirage.config.environment import expand
-    from mirage.config.models import SourceConfig
     from mirage.sources import open_source, peek
 
     if given["path"].startswith("hf://"):

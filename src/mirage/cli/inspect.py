@@ -14,7 +14,6 @@ from mirage.cli.table import Cell, table
 from mirage.cli.text import (
     LABEL,
     clean,
-    command,
     counted,
     field,
     fields,
@@ -70,7 +69,8 @@ def inspect(path: str, as_json: bool, count: int, **given: Any) -> None:
         for name, value in said(row):
             say(field(short(name, LABEL - 1), cut(clean(value)), color="cyan"))
     if found.broken:
-        again = command("mirage", "verify", path)
+        flags = {name: given[name] for name in ("format", "image_base_path", "images_store")}
+        again = options.again("verify", path, **flags)
         say(f"\nnext: {click.style(again, bold=True)}")
 
 

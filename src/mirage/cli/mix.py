@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mirage.cli import options
-from mirage.cli.convert import summed, told
+from mirage.cli.convert import ahead, summed, told
 from mirage.cli.table import table
 from mirage.cli.text import clean, counted, field, fields, near, say, say_json
 
@@ -37,7 +37,7 @@ RENDERS = click.Choice(["simple", "chat"])
 @click.option("--to", metavar="FORMAT", help="Write samples in this format.")
 @click.option("--render", type=RENDERS, help="Write, or show, training texts.")
 @click.option("--tokenizer", metavar="DIR", help="The folder whose chat template renders.")
-@click.option("--out", metavar="OUT", help="Where the epoch is written.")
+@click.option("-o", "--out", metavar="OUT", help="Where the epoch is written.")
 @click.option(
     "--batch-size",
     metavar="N",
@@ -49,17 +49,17 @@ RENDERS = click.Choice(["simple", "chat"])
 @click.option("--container", metavar="KIND", help="The kind of file of OUT.  [by its suffix]")
 @options.as_json
 def mix(config: Path, as_json: bool, **given: Any) -> int:
-    """Check a training mixture, show what an epoch holds, and write it.
+    """Check a training mixture, and write an epoch of it.
 
     DATA.YAML names groups, their datasets and how much is drawn of each. Without --out nothing is
-    written: every id is looked up, and --render shows the first texts.
+    written: every id is looked up, and what an epoch holds is shown; --render shows first texts.
     """
     from mirage import mixture as mixtures
 
     render = renderer(given["render"], given["tokenizer"])
     if given["to"] and (render or not given["out"]):
-        other = "--render" if render else "no --out"
-        raise click.UsageError(f"--to writes samples in a format: it does not go with {other}")
+        why = "does not go with --render" if render else "needs --out, where they go"
+        raise click.UsageError(f"--to writes samples in a format: it {why}")
     mixture = mixtures.open_mixture(config, seed=given["seed"])
     if given["out"]:
         return written(mixture, render, as_json, given)
@@ -76,7 +76,7 @@ def renderer(name: str | None, tokenizer: str | None) -> Render | None:
 
 def written(mixture: Mixture, render: Render | None, as_json: bool, given: dict[str, Any]) -> int:
     """Write an epoch, and say what became of it."""
-    from mirage.config.models import SinkConfig
+    from mirage.config.data import SinkConfig
     from mirage.dataset import meant
     from mirage.mixture.writing import write_mixture
 
@@ -92,10 +92,12 @@ def written(mixture: Mixture, render: Render | None, as_json: bool, given: dict[
         )
     )
     if as_json:
-        say_json({"epoch": held(mixture), **summed(done)})
+        say_json({"epoch": held(mixture), **summed(done, given["out"])})
     else:
         say(shares(mixture))
         say("\n" + fields(told(done, given["out"])))
+        if given["to"] and not done.refused:
+            say(ahead(done, given["out"]))
     return 3 if done.refused else 0
 
 
@@ -133,7 +135,8 @@ def shown(mixture: Mixture, render: Render | None, as_json: bool, given: dict[st
     for row in rows:
         say(f"\n{click.style(clean(row['place']), bold=True)}")
         say(clean(row.get("text") or row["refused"]))
-        say(click.style(", ".join(map(clean, row.get("images", []))), dim=True))
+        if row.get("images"):
+            say(click.style(", ".join(map(clean, row["images"])), dim=True))
     return 3 if broken else 0
 
 

@@ -46,8 +46,8 @@ def example(*lines: str) -> str:
     return "\n".join(["\b", "Example:", *(f"  {line}" for line in lines)])
 
 
-def again(name: str, config: Path, **flags: Any) -> str:
-    """The command line that does something with the same configuration and flags."""
+def again(name: str, config: str | Path, **flags: Any) -> str:
+    """The command line that does something with the same configuration, or dataset, and flags."""
     words: list[str] = []
     for flag, value in flags.items():
         if value is not None:

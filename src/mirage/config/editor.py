@@ -14,13 +14,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from mirage.config import fetch, models
+from mirage.config import data, fetch, models
 
 
 def json_schema() -> dict[str, Any]:
     schema = models.Config.model_json_schema(mode="validation")
     for name, described in {**schema["$defs"], "Config": schema}.items():
-        model = getattr(models, name, None) or getattr(fetch, name)
+        model = next(getattr(home, name) for home in (models, data, fetch) if hasattr(home, name))
         for key, text in descriptions(model).items():
             described["properties"][key]["description"] = text
     sampling = schema["$defs"]["Sampling"]["properties"]

@@ -2,6 +2,7 @@
 
     opening.py        which format a dataset is in, and its rows
     conversion.py     from one format to another
+    checksums.py      MD5 sums
     verification.py   every row held against the rules, every image decoded
     containers.py     the rules of what rows are kept in; metadata.py looks into tables for it
     stores.py         an image store: written as another kind, verified
@@ -15,7 +16,7 @@ Whatever cannot be meant is a ConfigError.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -53,7 +54,7 @@ def convert(
     `image-store` is a format of images alone: see `stores.convert`. `images_store` is that of a
     MIMIC-IT dataset, where it stands elsewhere; `meta` is what such a dataset says of itself.
     """
-    from mirage.config.models import SinkConfig
+    from mirage.config.data import SinkConfig
     from mirage.dataset import conversion, convertit, stores
 
     if format is not None and format.startswith(convertit.PREFIX):
@@ -86,22 +87,37 @@ def verify(
     path: str | Path,
     *,
     format: str | None = None,
+    md5: str | None = None,
     image_base_path: str | Path | None = None,
     images_store: str | Path | None = None,
     report: Report = lambda violation: None,
 ) -> Verification:
-    """Hold every row of the dataset at `path` against its format's rules; see `verification`."""
-    from mirage.dataset import mimicit, stores, verification
+    """Hold every row of the dataset at `path` against its format's rules; see `verification`.
 
-    if format == stores.STORE or (format is None and stores.recognised(Path(path))):
-        return meant(lambda: stores.verify(Path(path), report))
+    `md5` is the sum of the file, or a file of sums: see `checksums`. Of a `.zip`, as datasets are
+    distributed, only the sum can be looked at.
+    """
+    from mirage.dataset import checksums, mimicit, stores, verification
+
+    where = Path(path)
 
     def look() -> Verification:
+        if md5 is not None and where.suffix.lower() == ".zip":
+            return verification.Verification("zip")
+        if format == stores.STORE or (format is None and stores.recognised(where)):
+            return stores.verify(where, report)
         asked, base = source(path, format, image_base_path, images_store), Path.cwd()
         found = mimicit.verify(asked, base=base, report=report)
         return found or verification.verify(asked, base=base, report=report)
 
-    return meant(look)
+    def verified() -> Verification:
+        differing = [] if md5 is None else list(checksums.md5_faults(where, md5))
+        found = look()
+        for file, fault in differing:
+            found.tell(file, fault, report)
+        return found
+
+    return meant(verified)
 
 
 def inspect(
@@ -140,7 +156,7 @@ def source(
     images_store: str | Path | None = None,
 ) -> Any:
     """A source as a configuration has it."""
-    from mirage.config.models import SourceConfig
+    from mirage.config.data import SourceConfig
 
     where = {"path": path, "image_base_path": image_base_path, "images": images_store}
     given = {name: None if each is None else str(each) for name, each in where.items()}
@@ -152,4 +168,18 @@ def meant(ask: Callable[[], Result]) -> Result:
     try:
         return ask()
     except ValueError as exc:
-        raise ConfigError([Mistake("", str(exc))]) from exc
+        raise ConfigError([*mistakes(exc)]) from exc
+
+
+def mistakes(error: ValueError) -> Iterator[Mistake]:
+    """What was asked for and cannot be meant, key by key where keys are wrong."""
+    from pydantic import ValidationError
+
+    from mirage.config.mistakes import explain
+
+    if not isinstance(error, ValidationError):
+        yield Mistake("", str(error))
+        return
+    given = {str(each["loc"][0]): each["input"] for each in error.errors()}
+    for path, message, _ in explain(error, given):
+        yield Mistake(".".join(map(str, path)), message)

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from mirage import atomic
-from mirage.config.models import SinkConfig, SourceConfig
+from mirage.config.data import SinkConfig, SourceConfig
 from mirage.dataset.opening import opened, training_format
 from mirage.errors import RecordError
 from mirage.formats import SHAPES
@@ -72,7 +72,10 @@ def convert(
         if name is None and sink.format in SHAPES:  # its kind of file says nothing of its rows
             name = training_format(source.model_copy(update={"format": None}), base, room)
         if name is None and sink.format in SHAPES:
-            raise ValueError(f"the rows of {source.path} are of no training format that is known")
+            raise ValueError(
+                f"the rows of {source.path} are of no training format that is known: name it with "
+                "--from, or make samples of them in a run"
+            )
         into = _sink(sink, base, samples=name is not None, strict=strict)
         into.check()
         rows = opened(source.model_copy(update={"format": name or source.format}), base, room)

@@ -17,9 +17,8 @@ from typing import Any
 
 from xxhash import xxh3_128_digest
 
-from mirage import atomic
-from mirage.config.models import SourceConfig
-from mirage.dataset.opening import opened, training_format
+from mirage.config.data import SourceConfig
+from mirage.dataset.opening import opened, scratch, training_format
 from mirage.dataset.spread import Seen, Spread
 from mirage.dataset.stores import STORE
 from mirage.dataset.stores import opened as open_store
@@ -139,7 +138,7 @@ def inspect(
     `count` rows are kept to be shown, drawn evenly and always the same. Raises ValueError where the
     dataset as a whole cannot be read.
     """
-    with atomic.workspace(base) as room:
+    with scratch() as room:
         name = training_format(source, base, room)
         rows = as_kept(source, name, base, room)
         given = source.image_base_path
@@ -167,7 +166,7 @@ def inspect_store(
 
     Raises ValueError where there is no store at the path.
     """
-    with atomic.workspace(base) as room, open_store(path) as store:
+    with scratch() as room, open_store(path) as store:
 
         def records() -> Iterator[tuple[Record, None]]:
             for entry in islice(store.entries(), limit):

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mirage.config.models import SourceConfig
+from mirage.config.data import SourceConfig
 from mirage.dataset.stores import examine
 from mirage.dataset.verification import Report, Verification
 from mirage.formats import shape

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from mirage.config.models import SourceConfig
+from mirage.config.data import SourceConfig
 from mirage.formats import SHAPES, recognise
 from mirage.formats.dataset_info import formatting
 from mirage.sources import open_source, peek
@@ -12,6 +15,13 @@ from mirage.sources.files import FileSource
 from mirage.sources.mimicit_files import datasets
 
 LOOKED_AT = 20
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder for what is only looked at: where a dataset lies, nothing need be written."""
+    with tempfile.TemporaryDirectory(prefix="mirage-") as folder:
+        yield Path(folder)
 
 
 def opened(source: SourceConfig, base: Path, room: Path, *, bare: bool = True) -> FileSource:

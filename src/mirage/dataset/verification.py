@@ -13,10 +13,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any
 
-from mirage import atomic
-from mirage.config.models import SourceConfig
+from mirage.config.data import SourceConfig
 from mirage.dataset.containers import container
-from mirage.dataset.opening import opened, training_format
+from mirage.dataset.opening import opened, scratch, training_format
 from mirage.errors import MediaError, SourceError, boundary
 from mirage.formats import shape
 from mirage.formats.dataset_info import described
@@ -77,7 +76,7 @@ def verify(source: SourceConfig, *, base: Path, report: Report) -> Verification:
 
     Raises ValueError where the dataset as a whole cannot be read.
     """
-    with atomic.workspace(base) as room:
+    with scratch() as room:
         name = training_format(source, base, room)
         form = shape(name) if name else None
         plain = source.model_copy(update={"format": None if name else source.format})

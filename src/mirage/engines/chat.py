@@ -89,7 +89,8 @@ def read_completion(data: bytes, seconds: float = 0.0, attempts: int = 1) -> Com
         text = message.get("content")
         finish = str(choice.get("finish_reason") or "stop")
         usage = reply.get("usage") or {}
-        prompt, completion = (tokens(usage.get(f"{of}_tokens")) for of in ("prompt", "completion"))
+        prompt = tokens(usage.get("prompt_tokens"))
+        completion = tokens(usage.get("completion_tokens"))
     except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError):
         raise _malformed(data) from None
     if isinstance(text, list):  # some servers answer in typed parts

@@ -1,13 +1,14 @@
 """What HTTP engines share: one connection pool, and faults as the field names them.
 
-The client is libcurl, through pycurl's asyncio interface: measured beside pyreqwest, aiohttp, httpx
-and others, it costs the least CPU per call, and it has no threads that contend for the interpreter.
-Nothing else of the package touches it, so that another client can take its place here.
+The client is libcurl, through pycurl: measured beside pyreqwest, aiohttp, httpx and others it costs
+the least CPU per call, and it has no threads that contend for the interpreter. Nothing else of the
+package touches it but its driver (transfers.py), so that another client can take its place here.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,10 +18,13 @@ import orjson
 
 from mirage.certificates import authorities
 from mirage.errors import AuthenticationError, EngineError
+from mirage.value import value
 
 MAX_MESSAGE = 500
 MAX_RAW = 10_000
-SMALL, LARGE = 1 << 16, 1 << 20
+SMALLEST, LARGEST = 1 << 14, 1 << 21
+"""Of curl's buffer for what is sent."""
+HEAD = 1024
 MAX_RETRY_AFTER = 3600.0
 CONNECT_TIMEOUT = 30.0
 PASSING = frozenset({408, 409, 425, 429})
@@ -61,12 +65,12 @@ class Secrets:
     variable: str | None = None
 
     def redact(self, text: str, limit: int = MAX_MESSAGE) -> str:
-        for value in self.values:
-            text = text.replace(value, "***")
+        for secret in self.values:
+            text = text.replace(secret, "***")
         return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Reply:
     """What came back. `retry_after` is in seconds, 0 where the server does not say."""
 
@@ -106,28 +110,28 @@ class HttpClient:
         }
         if proxy != "environment":
             self._options[pycurl.PROXY] = proxy or ""
-        self._multi = pycurl.AsyncCurlMulti()
-        self._multi.setopt(pycurl.M_MAXCONNECTS, 2 * connections)
-        self._idle: dict[tuple[str, int], list[Any]] = {}
+        self._transfers = transfers(2 * connections)
+        self._idle: dict[tuple[str, int], list[tuple[Any, list[bytes]]]] = {}
 
     async def post(self, url: str, body: bytes) -> Reply:
         """Raises PassingError where no reply came."""
-        buffer = SMALL if len(body) <= SMALL else LARGE  # curl clears all of it for every call
+        # curl clears all of it for every call
+        size = len(body) + HEAD
+        buffer = SMALLEST if size <= SMALLEST else min(1 << size.bit_length(), LARGEST)
         idle = self._idle.setdefault((url, buffer), [])
-        handle = idle.pop() if idle else self._handle(url, buffer)
-        received: list[bytes] = []
-        handle.setopt(self._curl.WRITEFUNCTION, received.append)
+        handle, received = idle.pop() if idle else self._handle(url, buffer)
         handle.setopt(self._curl.POSTFIELDS, body)
         try:
-            await self._multi.add_handle(handle)  # one that is cancelled is not used again
+            await self._transfers.perform(handle)  # one that is cancelled is not used again
         except self._curl.error as exc:
             began = handle.getinfo(self._curl.REQUEST_SIZE) > 0
             handle.close()
             raise self._fault(url, int(exc.args[0]), str(exc.args[-1]), began) from None
         status = handle.getinfo(self._curl.RESPONSE_CODE)
         wait = handle.getinfo(self._curl.RETRY_AFTER) if status in OVERLOAD else 0
-        idle.append(handle)
-        data = received[0] if len(received) == 1 else b"".join(received)
+        data = b"".join(received)
+        received.clear()
+        idle.append((handle, received))
         return Reply(status, data, min(wait, MAX_RETRY_AFTER))
 
     def _fault(self, url: str, code: int, message: str, began: bool) -> PassingError:
@@ -140,16 +144,31 @@ class HttpClient:
         nowhere = (curl.E_COULDNT_CONNECT, curl.E_COULDNT_RESOLVE_HOST, curl.E_OPERATION_TIMEDOUT)
         return PassingError("connection", text, unreached=code in nowhere)
 
-    def _handle(self, url: str, buffer: int) -> Any:
-        handle = self._curl.Curl()
+    def _handle(self, url: str, buffer: int) -> tuple[Any, list[bytes]]:
+        """One for a call at a time, and where it puts what comes back."""
+        handle, received = self._curl.Curl(), list[bytes]()
+        handle.setopt(self._curl.WRITEFUNCTION, received.append)
         handle.setopt(self._curl.URL, url)
         handle.setopt(self._curl.UPLOAD_BUFFERSIZE, buffer)
-        for option, value in self._options.items():
-            handle.setopt(option, value)
-        return handle
+        for option, setting in self._options.items():
+            handle.setopt(option, setting)
+        return handle, received
 
     async def close(self) -> None:
-        await self._multi.aclose()
+        await self._transfers.aclose()
+
+
+def transfers(connections: int) -> Any:
+    """What drives the calls; pycurl's own where the system is another."""
+    if sys.platform == "linux":
+        from mirage.engines.transfers import Transfers
+
+        return Transfers(connections)
+    from pycurl import M_MAXCONNECTS, AsyncCurlMulti
+
+    driver = AsyncCurlMulti()
+    driver.setopt(M_MAXCONNECTS, connections)
+    return driver
 
 
 def header_lines(headers: Mapping[str, str]) -> list[str]:

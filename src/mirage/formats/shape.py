@@ -111,10 +111,19 @@ def word(found: Any) -> str:
     return WORDS.get(type(found), f"{type(found).__name__}")
 
 
+def stands(folder: Path) -> bool:
+    """Whether there is such a folder, or a file on the way to it, which may be an archive."""
+    first = next(each for each in (folder, *folder.parents) if each.exists())
+    return first == folder or first.is_file()
+
+
 def among(base: Path | None, given: bool) -> Locate:
     """How the images of a dataset are found: below `base`; where the user has not named that
-    folder (`given`), an absolute path stands for itself.
+    folder (`given`), an absolute path stands for itself. Raises ValueError where that folder, or
+    the archive that it is in, is not there.
     """
+    if given and base is not None and not stands(base):
+        raise ValueError(f"the images' folder {base} does not exist")
 
     def find(value: Any) -> Image:
         if isinstance(value, Image) and value.member is not None:

@@ -59,11 +59,14 @@ Turns = dict[Attempt, Turn]
 class Writer:
     """The journals' own thread. Each of its commits is a group: what came since the last one.
 
-    Rows are handed over GROUP_SECONDS after the first of them, or GROUP_ROWS at once, so that the
-    thread wakes once for many: whenever it does, it and the event loop contend for the interpreter.
+    Rows are handed over GROUP_SECONDS after the first of them, or at once when they are GROUP_ROWS,
+    so that the thread wakes once for many: whenever it does, it and the event loop contend for the
+    interpreter. They are no more than the `calls` that may be in flight (a call brings two, itself
+    and an entry): while one half is being written, the other is still under way.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, calls: int = 0) -> None:
+        self._full = min(calls or GROUP_ROWS, GROUP_ROWS)
         self._turns: Turns = {}
         self._rows = 0
         self._queue: SimpleQueue[Turns | None] = SimpleQueue()
@@ -115,7 +118,7 @@ class Writer:
         if not self._rows:
             self._timer = self._loop.call_later(GROUP_SECONDS, self._hand_over)
         self._rows += rows
-        if self._rows >= GROUP_ROWS:
+        if self._rows >= self._full:
             self._hand_over()
 
     def _hand_over(self) -> None:

@@ -170,12 +170,25 @@ def below(text: str, base: Path) -> str:
     """The real path of a file under `base`, after every `..` and symbolic link."""
     root = resolved(base)
     try:
-        path = os.path.realpath(os.path.join(root, text))  # noqa: PTH118 - as above
+        path = real(os.path.join(root, text))  # noqa: PTH118 - as above
     except (OSError, ValueError):
         raise MediaError("missing", f"not a path: {short(text)}") from None
     if not path.startswith(root.rstrip("/") + "/"):
         raise MediaError("outside", f"{short(text)} leads out of {base}")
     return path
+
+
+def real(path: str) -> str:
+    """As `os.path.realpath`, which looks at every folder of a path: those are remembered here."""
+    folder, name = os.path.split(path)
+    if name in ("", ".", "..") or os.path.islink(path):  # noqa: PTH114 - as above
+        return os.path.realpath(path)
+    return f"{real_folder(folder).rstrip('/')}/{name}"
+
+
+@lru_cache(maxsize=4096)
+def real_folder(path: str) -> str:
+    return os.path.realpath(path)
 
 
 @lru_cache(maxsize=64)

@@ -74,6 +74,9 @@ def load_mimicit(
 
     if group not in GROUPS:
         raise ConfigError([Mistake("group", f"must be one of {', '.join(GROUPS)}")])
+    for each in (instructions, images, train):
+        if each is not None and not Path(each).exists():
+            raise ConfigError([Mistake("", f"{each} does not exist")])
     path = Path(instructions)
     name = path.name.removesuffix(".json").removesuffix("_instructions")
     stores = () if images is None else (Path(images),)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mirage import atomic
-from mirage.config.models import SinkConfig
+from mirage.config.data import SinkConfig
 from mirage.dataset.conversion import Conversion, Progress, write
 from mirage.errors import SinkError, SourceError
 from mirage.formats.shape import Reading

@@ -34,12 +34,8 @@ class Input:
     def value(self, record: Record, base: Path | None) -> Any:
         """The variable's value; `base` is the source's image folder. Raises RecordError."""
         value = self.select(record.values)
-        if (value is MISSING or value is None) and self.default is not MISSING:
-            value = self.default
-        if value is MISSING:
-            if self.required:
-                raise SelectError("missing", f"input '{self.name}': the row has no '{self.key}'")
-            value = None
+        if value is MISSING or value is None:
+            value = self._instead(value)
         if not self.image:
             return value
         if value is None and self.required:
@@ -50,6 +46,14 @@ class Input:
             return locate(value, self.base or base, self.web)
         except MediaError as error:
             raise MediaError(error.kind, f"input '{self.name}': {error.message}") from error
+
+    def _instead(self, value: Any) -> Any:
+        """What stands in the place of null, or of nothing."""
+        if self.default is not MISSING:
+            return self.default
+        if value is MISSING and self.required:
+            raise SelectError("missing", f"input '{self.name}': the row has no '{self.key}'")
+        return None
 
 
 def bind(inputs: Sequence[Input], record: Record, base: Path | None) -> dict[str, Any]:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What runs. `bases` are the image folders of the sources, by their number; `web` fetches
-    images that are URLs.
+    images that are URLs, `pictured` says whether there are images at all.
 
     `fingerprint` (16 bytes) covers what decides the values: inputs, outputs, the output's tree,
     models and sampling; `constrained` are the engines that are asked to keep to a schema, `seeing`
@@ -47,6 +47,7 @@ class Plan:
     """
 
     inputs: tuple[Input, ...]
+    pictured: bool
     web: Web | None
     graph: Graph
     many: str | None
@@ -94,6 +95,7 @@ def build(loaded: Loaded) -> Plan:
     used = {step.engine for step in asked}
     return Plan(
         inputs=inputs,
+        pictured=any(variable.image for variable in inputs),
         web=web,
         graph=graph,
         many=many,

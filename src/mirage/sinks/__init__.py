@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from mirage.config.models import SinkConfig
+from mirage.config.data import SinkConfig
 from mirage.formats import SHAPES, shape
 from mirage.record import Sink
 
@@ -122,6 +122,6 @@ def container_of(config: SinkConfig) -> Container:
     if kind is None:
         raise ValueError(
             f"the format of {config.path!r} cannot be told: end it in .jsonl, .json, .parquet or "
-            ".tar, or set `format`"
+            ".tar, or name the format (`sink.format`, --to)"
         )
     return kind  # type: ignore[return-value]

@@ -209,16 +209,17 @@ class Images:
     def claim(self, id: str, image: Image) -> tuple[str, str]:
         """The key of an image, and the digest of its bytes. Raises SinkError."""
         path = image.path if image.member is None else None
-        digest = self.digests.get(path) if path else None
-        data = None if digest else read(image)
-        if data is not None:
+        digest, data = self.digests.get(path or ""), None
+        if digest is None:
+            data = read(image)
             digest = xxh3_128(data).digest()
-        assert digest is not None
-        if path and data is not None:
             if len(self.digests) == REMEMBERED:
                 self.digests.clear()
-            self.digests[path] = digest
+            if path:
+                self.digests[path] = digest
         key = id or f"{self.name}_IMG_{digest.hex()}"
+        if not key.isascii():
+            dumped(key)
         if not self.known(key, digest):
             origin = path or reference(image) or "bytes"
             data = read(image) if data is None else data

@@ -131,8 +131,7 @@ class Claims:
         """Refuse the rows that have another image under a key that an earlier row has."""
         unlike: dict[tuple[str, str], str] = {}
         for key, digest, first, later in self._base.execute(UNLIKE):
-            told = f"{key} is another image in {first} than in {later}"
-            unlike[key, digest.hex()] = told
+            unlike[key, digest.hex()] = f"{key} is another image in {first} than in {later}"
         for part in parts if unlike else ():
             with opened(part) as base:
                 for number, images in base.execute("SELECT row, images FROM samples"):

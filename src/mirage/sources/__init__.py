@@ -12,6 +12,7 @@
     hub.py, memory.py     rows that are not in files yet
     wrapping.py           what archives and folders of images wrap around a row, taken off
     shaped.py             rows of a training format, as neutral rows
+    over.py               what formats share that are made of another one's rows
 
 This module is the one factory; a format's libraries are loaded when it is asked for.
 """
@@ -25,7 +26,7 @@ from typing import Any
 
 from xxhash import xxh3_64_hexdigest
 
-from mirage.config.models import SourceConfig
+from mirage.config.data import SourceConfig
 from mirage.formats import SHAPES, shape
 from mirage.sources.blocks import BOUNDS, Block, Bounds, Readable, Sources, blocks, peek
 from mirage.sources.files import FileSource, Format

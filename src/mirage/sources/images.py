@@ -15,30 +15,16 @@ from mirage.errors import SourceError
 from mirage.record import Span
 from mirage.sources.blocks import Bounds
 from mirage.sources.digests import sample_digest
-from mirage.sources.files import Format, Piece, Row
+from mirage.sources.files import Piece, Row
+from mirage.sources.over import Over
 
 
-class WithImages:
+class WithImages(Over):
     """The rows of a metadata file, with the paths of their images as further values.
 
     `file_name` adds `image`, `file_names` a list `images`, `left_file_name` adds `left`; the named
     columns stay.
     """
-
-    def __init__(self, rows: Format) -> None:
-        self.rows = rows
-
-    def check(self, path: Path) -> None:
-        self.rows.check(path)
-
-    def survey(self, path: Path, after: Span | None, bounds: Bounds) -> Iterator[Piece]:
-        return self.rows.survey(path, after, bounds)
-
-    def digest(self, path: Path, span: Span) -> str:
-        return self.rows.digest(path, span)
-
-    def weight(self, path: Path, span: Span) -> int:
-        return self.rows.weight(path, span)
 
     def read(self, path: Path, span: Span) -> Iterator[Row]:
         for values, digest, fault in self.rows.read(path, span):

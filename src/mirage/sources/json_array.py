@@ -17,8 +17,20 @@ from mirage.sources.streams import CHUNK, ByteStream
 # A whole string, a quote that opens one which is not all here yet, or a structural character.
 # The quantifiers are possessive: a string of 100 MB is passed over once, without a stack.
 TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|["\[\]{},]', re.DOTALL)
+STRING = rb'"(?:[^"\\]++|\\.)*+"'
 SPACE = b" \t\r\n"
 QUOTE, OPEN, CLOSE, COMMA, BRACE = b'"[],}'
+
+
+def within(depth: int) -> bytes:
+    """A pattern for what stands within brackets, others of which are nested `depth` deep."""
+    inner = within(depth - 1) if depth else b""
+    deeper = rb"|\{" + inner + rb"\}|\[" + inner + rb"\]" if depth else b""
+    return rb'(?:[^"{}\[\]]++|' + STRING + deeper + rb")*+"
+
+
+# An object that is nested no deeper than usual, and the comma before it: found in one step.
+USUAL = re.compile(rb"\s*+,?\s*+\{" + within(4) + rb"\}(?=\s*+[,\]])", re.DOTALL)
 
 
 class JsonArray(Bytewise):
@@ -90,6 +102,10 @@ class Scan:
         """The elements that are complete with these further bytes."""
         text = self.rest + data
         start, at = 0, self.at
+        while self.depth and (found := USUAL.match(text, start)):
+            yield text[start : found.end()]
+            start = at = found.end()
+            self.depth, self.resumed = 1, True  # the next comma follows no element that is missing
         for token in TOKEN.finditer(text, at):
             char = text[token.start()]
             at = token.end()

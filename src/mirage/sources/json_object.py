@@ -16,26 +16,16 @@ from typing import Any
 import orjson
 
 from mirage.sources.bytewise import BOM, Bytewise, Split
-from mirage.sources.json_array import TOKEN
+from mirage.sources.json_array import STRING, TOKEN, within
 from mirage.sources.streams import CHUNK, ByteStream
 
 SPACE = b" \t\r\n"
 QUOTE, OPEN, CLOSE, COMMA, BRACE, LEFT = b'"[],}{'
 PARTNER = {BRACE: b"{", CLOSE: b"["}
-STRING = rb'"(?:[^"\\]++|\\.)*+"'
-
-
-def value(depth: int) -> bytes:
-    """A pattern for what may stand within brackets that are nested `depth` deep at most."""
-    inner = value(depth - 1) if depth else b""
-    deeper = rb"|\{" + inner + rb"\}|\[" + inner + rb"\]" if depth else b""
-    return rb'(?:[^"{}\[\]]++|' + STRING + deeper + rb")*+"
-
-
 KEY = re.compile(rb"[\s,]*+(" + STRING + rb")\s*+:", re.DOTALL)
 # An entry that is nested no deeper than usual: found in one step.
 PLAIN = re.compile(
-    rb"\s*+,?\s*+" + STRING + rb"\s*+:\s*+(?:\{" + value(2) + rb"\}|\[" + value(2) + rb"\])"
+    rb"\s*+,?\s*+" + STRING + rb"\s*+:\s*+(?:\{" + within(2) + rb"\}|\[" + within(2) + rb"\])"
     rb"(?=\s*+[,}])",
     re.DOTALL,
 )

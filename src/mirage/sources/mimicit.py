@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 from xxhash import xxh3_128_digest, xxh3_128_hexdigest
 
-from mirage.config.models import SourceConfig
+from mirage.config.data import SourceConfig
 from mirage.errors import SourceError
 from mirage.formats.mimicit import EntryRow
 from mirage.formats.shape import Fault
@@ -31,6 +31,8 @@ from mirage.sources.streams import ByteStream
 
 MOST = 1_000
 """No conversation has more turns than this."""
+OURS = ("images", "earlier")
+"""Keys of a row that no entry has."""
 NUMBERED = re.compile(r"(.+)_(0|[1-9][0-9]*)", re.DOTALL)
 
 
@@ -87,7 +89,7 @@ class Instructions(Entries):
             message = f"{file[1]}: {wrong[0]} is no object of instruction and answer"
             return {}, digest, SourceError("type", message)
         related = self.dataset.index.related(key)
-        row = {"id": key, **last}
+        row = {name: last[name] for name in last if name not in OURS} | {"id": key}
         if related is not None:
             if not self.whole or "rel_ins_ids" not in row:
                 row["rel_ins_ids"] = related

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -11,6 +12,7 @@ from xxhash import xxh3_128
 
 from mirage.errors import MediaError
 from mirage.record import Image
+from mirage.sources.bytewise import BOM
 from mirage.sources.json_object import Entries
 from mirage.sources.mimicit_index import Index
 from mirage.store import ImageStore, open_store
@@ -19,22 +21,26 @@ INSTRUCTIONS, TRAIN = "_instructions.json", "_train.json"
 KNOWN = frozenset({b'"instruction"', b'"answer"', b'"image_ids"', b'"rel_ins_ids"'})
 
 REMEMBERED = 10_000
+"""For how many keys it is remembered that the store has them."""
 
 
 def datasets(path: Path, *, asked: bool) -> list[Path]:
-    """The instructions at a path: in a folder, all files of that name; `asked` takes a file of any
-    name, if it is a JSON object.
+    """The instructions at a path, or a glob: in a folder, all files of that name; `asked` takes a
+    file of any name. What is no JSON object is none of them.
     """
     if path.is_dir():
-        return sorted(path.glob(f"*{INSTRUCTIONS}"))
-    if path.name.endswith(INSTRUCTIONS):
-        return [path]
-    return [path] if asked and path.suffix == ".json" and is_object(path) else []
+        found = sorted(path.glob(f"*{INSTRUCTIONS}"))
+    else:  # Path.glob would refuse patterns that other sources take
+        found = [path] if path.is_file() else sorted(map(Path, glob.iglob(str(path))))  # noqa: PTH207
+    ending = ".json" if asked else INSTRUCTIONS
+    return [each for each in found if each.name.endswith(ending) and is_object(each)]
 
 
 def is_object(path: Path) -> bool:
+    if not path.is_file():
+        return False
     with path.open("rb") as file:
-        return file.read(1 << 10).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{"
+        return file.read(1 << 10).removeprefix(BOM).lstrip()[:1] == b"{"
 
 
 @dataclass
@@ -95,10 +101,8 @@ class Dataset:
 
         return Image(key, path=str(self.path), member=missing)
 
-    def holds(self, key: str) -> bool:
-        return self.store is not None and self._held(key)
-
     @cached_property
-    def _held(self) -> Callable[[str], bool]:
+    def holds(self) -> Callable[[str], bool]:
         """Whether the store holds a key; the same images are often asked for again."""
-        return lru_cache(REMEMBERED)(self.store.__contains__)
+        store = self.store
+        return (lambda key: False) if store is None else lru_cache(REMEMBERED)(store.__contains__)

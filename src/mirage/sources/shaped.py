@@ -17,8 +17,8 @@ from mirage.formats.instruction import Instruction
 from mirage.formats.messages import Messages
 from mirage.formats.shape import Locate, Reading, Shape
 from mirage.record import Span
-from mirage.sources.blocks import Bounds
-from mirage.sources.files import Format, Piece, Row
+from mirage.sources.files import Row
+from mirage.sources.over import Over
 
 NEUTRAL = Messages()
 SHOWN = 3
@@ -55,25 +55,15 @@ class SampleRow(Mapping[str, Any]):
 
 
 @dataclass(slots=True)
-class Shaped:
+class Shaped(Over):
     """A format of files whose rows have a shape."""
 
-    rows: Format
     shape: Shape
     locate: Locate
 
     def check(self, path: Path) -> None:
         self.rows.check(path)
         described(self.shape, path)
-
-    def survey(self, path: Path, after: Span | None, bounds: Bounds) -> Iterator[Piece]:
-        return self.rows.survey(path, after, bounds)
-
-    def digest(self, path: Path, span: Span) -> str:
-        return self.rows.digest(path, span)
-
-    def weight(self, path: Path, span: Span) -> int:
-        return self.rows.weight(path, span)
 
     def read(self, path: Path, span: Span) -> Iterator[Row]:
         shape = described(self.shape, path)

@@ -24,7 +24,7 @@ from mirage.sources.digests import range_digest, row_digest, sample_digest
 from mirage.sources.files import Piece, Row
 
 SLICE_ROWS = 1_000
-SLICE_BYTES = 16 * 1024 * 1024
+SLICE_BYTES = 4 * 1024 * 1024
 BUFFER = 1024 * 1024
 
 

@@ -17,10 +17,10 @@ from typing import Any
 from mirage.errors import MediaError, SourceError
 from mirage.media import locate
 from mirage.record import Image, Span
-from mirage.sources.blocks import Bounds
-from mirage.sources.files import Format, Piece, Row
+from mirage.sources.files import Format, Row
 from mirage.sources.find import IMAGES
 from mirage.sources.images import ImageFile, WithImages, column_of
+from mirage.sources.over import Over
 from mirage.sources.webdataset import Shards
 
 Values = Mapping[str, Any]
@@ -44,23 +44,10 @@ def wrapping(rows: Format, *, checked: bool = True) -> TakeOff | None:
 
 
 @dataclass(slots=True)
-class Bare:
+class Bare(Over):
     """A format whose rows are freed of their wrapping."""
 
-    rows: Format
     take_off: TakeOff
-
-    def check(self, path: Path) -> None:
-        self.rows.check(path)
-
-    def survey(self, path: Path, after: Span | None, bounds: Bounds) -> Iterator[Piece]:
-        return self.rows.survey(path, after, bounds)
-
-    def digest(self, path: Path, span: Span) -> str:
-        return self.rows.digest(path, span)
-
-    def weight(self, path: Path, span: Span) -> int:
-        return self.rows.weight(path, span)
 
     def read(self, path: Path, span: Span) -> Iterator[Row]:
         for number, (values, digest, fault) in enumerate(self.rows.read(path, span), span.row):

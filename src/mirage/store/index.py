@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 
 from mirage.store.entries import Entry
 
-CACHE_KIB = 32 << 10
+CACHE_KIB = 8 << 10
 BATCH = 10_000
 
 

@@ -65,6 +65,8 @@ def _plain(value: Any) -> Any:
 
 def enter(value: Any, label: str = "a value") -> Any:
     """`value` as it enters a template: text, an image, or `Pieces` of them."""
+    if type(value) is str:  # nearly always, and once per piece and record
+        return value
     if isinstance(value, (str, Image, Picture, Pieces)):
         return value
     if isinstance(value, (list, tuple)) and value and all(map(_is_image, value)):

@@ -253,7 +253,10 @@ def _leaf(text: str, scope: Scope, mistakes: list[TemplateMistake]) -> Tree:
     if path is None:
         return Tree(template.needs, _evaluate(whole, _variables([whole], scope)))
     get, label = getter(scope.resolve(path)), f"{{{format_path(path)}}}"
-    return Tree(template.needs, lambda values: _present(get(values), label))
+    return Tree(
+        template.needs,
+        lambda values: v if (v := get(values)) is not MISSING else _present(v, label),
+    )
 
 
 def _whole(text: str, scope: Scope) -> nodes.Expr | None:

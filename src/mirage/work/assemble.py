@@ -72,22 +72,22 @@ class Assembly:
         entry: Entry,
         entries: Mapping[tuple[int, int], Entry],
     ) -> Iterator[Mapping[str, Any]]:
-        self.counts.read += 1
+        counts = self.counts
         self.watches = self.watches or "files" in entry.detail
         self._count(entry)
-        many = self.plan.many is not None
         if entry.kind in (DROPPED, FAILED):
-            self.counts.rows_made += not many
-            self.counts.rows_dropped += not many and entry.kind == DROPPED
-            self.counts.rows_failed += not many and entry.kind == FAILED
+            many = self.plan.many is not None
+            counts.rows_made += not many
+            counts.rows_dropped += not many and entry.kind == DROPPED
+            counts.rows_failed += not many and entry.kind == FAILED
             self._explain(record.place, entry)
         values: dict[str, Any] | None = None
         for child in self._children(entry):
             own = entries[entry.position, child]
-            self.counts.rows_made += 1
+            counts.rows_made += 1
             if own.kind != WRITTEN:
-                self.counts.rows_dropped += own.kind == DROPPED
-                self.counts.rows_failed += own.kind == FAILED
+                counts.rows_dropped += own.kind == DROPPED
+                counts.rows_failed += own.kind == FAILED
                 self._explain(record.place, own)
                 continue
             owner = Owner(entry.position, child, record.place, entry.kind)
@@ -101,7 +101,7 @@ class Assembly:
                 self._reject(owner, error)
                 continue
             self.owners.append(owner)
-            self.counts.rows_written += 1
+            counts.rows_written += 1
             yield row
 
     def _children(self, entry: Entry) -> Iterable[int]:
@@ -131,9 +131,13 @@ class Assembly:
         return values
 
     def _count(self, entry: Entry) -> None:
-        self.counts.written += entry.kind == WRITTEN
-        self.counts.dropped += entry.kind == DROPPED
-        self.counts.failed += entry.kind not in (WRITTEN, DROPPED)
+        self.counts.read += 1
+        if entry.kind == WRITTEN:
+            self.counts.written += 1
+        elif entry.kind == DROPPED:
+            self.counts.dropped += 1
+        else:
+            self.counts.failed += 1
 
     def _explain(self, place: str, entry: Entry) -> None:
         """Count why an entry is not written, and list it if it failed."""
@@ -220,7 +224,7 @@ def assemble(block: Block, work: Workplace, columns: Any = None) -> PartNote:
 def usage(journal: Journal) -> Usage:
     """What a block has cost so far, all attempts together."""
     total = Usage()
-    for _, completion in journal.calls():
-        if completion.finish != PYTHON:
-            total.count(completion)
+    for finish, *costs in journal.costs():
+        if finish != PYTHON:
+            total.pay(*costs)
     return total

@@ -147,23 +147,25 @@ class Journey:
     async def complete(self, engine: str, request: Request) -> Completion:
         """A known completion; or that of an equal request under way; or a call."""
         usage, key = self.crew.progress.usage, request.key
+        journal, pending = self.run.journal, self.run.pending
         while True:
-            if self.run.journal.knows(key):
+            if journal.knows(key):
                 usage.recalled += 1
-                return await self.run.journal.recall(key)
-            if (leader := self.run.pending.get(key)) is None:
+                return await journal.recall(key)
+            if key not in pending:
                 break
+            leader = pending[key] = pending[key] or asyncio.get_running_loop().create_future()
             await asyncio.shield(leader)  # who waits may be cancelled, and then takes nobody along
-        done = self.run.pending[key] = asyncio.get_running_loop().create_future()
+        pending[key] = None
         try:
             if self.crew.carried and (known := self.crew.carried.get(key)) is not None:
-                await self.run.journal.keep(key, known)
+                await journal.keep(key, known)
                 usage.recalled += 1
                 return known
             return await self._call(self.crew.engines[engine], request)
         finally:
-            del self.run.pending[key]
-            done.set_result(None)
+            if (followed := pending.pop(key)) is not None:
+                followed.set_result(None)
 
     async def _call(self, engine: Engine, request: Request) -> Completion:
         """Pay for a completion. The call holds its place in the window until it is journalled."""
@@ -241,7 +243,7 @@ async def travel(owed: Owed, crew: Crew) -> list[Entry]:
         values = bind(crew.plan.inputs, record, owed.base)
         if crew.fetching is not None:
             await crew.fetching.bring(values, crew.ask_leave)
-        if files := [s for s in map(file_state, images_in(values)) if s is not None]:
+        if crew.plan.pictured and (files := list(filter(None, map(file_state, images_in(values))))):
             detail["files"] = files
         trunk = Journey(crew, owed.run, record.place, RECORD, owed.asks, values)
         entry = entry.with_trail(await trunk.take(crew.plan.graph.trunk))

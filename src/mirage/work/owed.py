@@ -25,7 +25,7 @@ from mirage.work.lock import Lock
 from mirage.work.rank import ALONE, Rank
 from mirage.work.survey import LOOK_AGAIN_SECONDS
 
-BATCH = 128
+BATCH = 64
 
 Wanted = Callable[[str, str], bool]
 """Whether a failure, given its boundary and kind, is to be tried again."""
@@ -36,7 +36,7 @@ class BlockRun:
     """A block under way: `owed` records are handed out and not settled; is all of it `read`?
 
     Both are the event loop's to change. What its journal holds is `counted` where a rank that died
-    has told of it.
+    has told of it. `pending` are the requests under way, each with a future where others wait.
     """
 
     block: Block
@@ -45,7 +45,7 @@ class BlockRun:
     counted: bool = False
     owed: int = 0
     read: bool = False
-    pending: dict[bytes, asyncio.Future[None]] = field(default_factory=dict)
+    pending: dict[bytes, asyncio.Future[None] | None] = field(default_factory=dict)
     entries: dict[tuple[int, int], Entry] = field(default_factory=dict)
 
 

@@ -105,6 +105,13 @@ def test_a_file_that_is_there_stays(tmp_path: Path) -> None:
     assert (tmp_path / "new.yaml").read_text() == "mine"
 
 
+def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    """Without the number that the machine has for it."""
+    result = mirage("import-config", tmp_path / "lost.yaml")
+    assert result.exit_code == 2
+    assert result.stderr.endswith("lost.yaml: cannot be read: No such file or directory\n")
+
+
 def test_no_key_is_passed_over() -> None:
     """Whatever stands anywhere in the file, and is known to nobody, is lost and told."""
     old = text(

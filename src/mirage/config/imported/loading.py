@@ -24,7 +24,7 @@ NO_SHARDS = {
     "state_dir": "what is done is kept in `run.dir`",
     "conversations_field": "it had no effect: inputs name their keys",
 }
-LAUNCHER = "!give it to the launcher, which starts `mirage run` several times"
+LAUNCHER = "!give it to `mirage launch`, which submits a run to SLURM"
 SLURM = ("account", "job_name", "reservation", "nodes", "ntasks_per_node", "gpus", "cpus_per_task")
 EXECUTION = {
     "retry": "`mirage retry` takes failed records up again",
