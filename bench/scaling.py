@@ -3,10 +3,10 @@
     .venv/bin/python -m bench.scaling [--rounds 3] [--rows 1920] [--workers 8] [--only mirage]
 
 Each worker has 32 calls in flight and `--rows` rows, so that one and eight take as long. Rows per
-second are counted by the server, from the first request to the last answer: what starts later
-than the others counts. CPU seconds are those of all processes, their starts included; memory is the
-most that they held together, without the pages that they share (PSS). Ray Data needs `make
-test-scale`.
+second are counted by the server: from the first request to the last answer, so that what starts
+late counts, and in the middle half of the rows alone (`steady`), which a longer run comes to. CPU
+seconds are those of all processes, their starts included; memory is the most that they held
+together, pages that they share counted once (PSS). Ray Data needs `make test-scale`.
 """
 
 from __future__ import annotations
@@ -36,15 +36,20 @@ WAYS = ("mirage", "map_batches", "llm")
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one run came to; `repeated` are calls beyond one for each row."""
+    """What one run came to: rows per second over all, and between a quarter and three quarters of
+    the rows (`steady`). `in_flight` is the most that the server had at once, `repeated` are calls
+    beyond one for each row.
+    """
 
     way: str
     workers: int
     rows: int
     rate: float
+    steady: float
     wall: float
     cpu: float
     peak_mb: float
+    in_flight: int
     repeated: int
 
     @property
@@ -93,8 +98,13 @@ def family(pid: int) -> Iterator[Path]:
         yield Path("/proc") / str(each)
 
 
-def watched(process: subprocess.Popen[bytes]) -> tuple[float, float]:
-    """CPU seconds and the most memory (in 10^6 bytes) of a process's family, until it ends."""
+def watched(
+    process: subprocess.Popen[bytes], server: Server, rows: int
+) -> tuple[float, float, float]:
+    """CPU seconds and the most memory (in 10^6 bytes) of a process's family, until it ends; and the
+    rows per second that the server saw of the middle half of the rows.
+    """
+    looks: list[tuple[float, int]] = []
     spent: dict[str, float] = {}
     peak, ticks = 0.0, os.sysconf("SC_CLK_TCK")
     while process.poll() is None:
@@ -107,8 +117,11 @@ def watched(process: subprocess.Popen[bytes]) -> tuple[float, float]:
                 pss = next(line for line in lines if line.startswith("Pss:"))
                 held += float(pss.split()[1]) * 1024 / 1e6
         peak = max(peak, held)
+        looks.append((time.monotonic(), server.seen().calls))
         time.sleep(0.25)
-    return sum(spent.values()), peak
+    middle = [look for look in looks if rows / 4 <= look[1] <= rows * 3 / 4]
+    (began, first), (ended, last) = middle[0], middle[-1]
+    return sum(spent.values()), peak, (last - first) / (ended - began)
 
 
 def measure(way: str, server: Server, rows: int, workers: int) -> tuple[Run, bytes]:
@@ -119,7 +132,7 @@ def measure(way: str, server: Server, rows: int, workers: int) -> tuple[Run, byt
         began = time.monotonic()
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(words, stdout=log, stderr=log, start_new_session=True)
-            cpu, peak = watched(process)
+            cpu, peak, steady = watched(process, server, rows)
         wall, seen = time.monotonic() - began, server.seen()
         if process.returncode:
             raise SystemExit(f"{way}: {(folder / 'log').read_text()[-2000:]}")
@@ -127,33 +140,38 @@ def measure(way: str, server: Server, rows: int, workers: int) -> tuple[Run, byt
         if way == "mirage" and (written := data.count(b"\n")) != rows:
             raise SystemExit(f"mirage wrote {written} rows of {rows}")
         rate = rows / seen.span_s
-        return Run(way, workers, rows, rate, wall, cpu, peak, seen.calls - rows), data
+        extra = seen.calls - rows
+        found = (rate, steady, wall, cpu, peak, seen.max_in_flight, extra)
+        return Run(way, workers, rows, *found), data
     finally:
         shutil.rmtree(folder)
 
 
 def told(runs: Sequence[Run]) -> Iterator[str]:
     """Medians, a line for each contestant and number of workers."""
-    yield "| | workers | rows | rows/s | wall, s | CPU s per 1,000 rows | memory, MB |"
-    yield "|---|---:|---:|---:|---:|---:|---:|"
+    names = "workers | rows | in flight | rows/s | steady | wall, s | CPU s per 1,000 rows | MB"
+    yield f"| | {names} |"
+    yield "|---|---:|---:|---:|---:|---:|---:|---:|---:|"
     for way, workers in dict.fromkeys((run.way, run.workers) for run in runs):
         mine = [run for run in runs if (run.way, run.workers) == (way, workers)]
-        rate, wall, cpu, peak = (
+        rate, steady, wall, cpu, peak = (
             statistics.median(getattr(run, name) for run in mine)
-            for name in ("rate", "wall", "cpu_per_1000", "peak_mb")
+            for name in ("rate", "steady", "wall", "cpu_per_1000", "peak_mb")
         )
-        figures = f"{rate:,.0f} | {wall:.1f} | {cpu:.2f} | {peak:,.0f}"
-        yield f"| {way} | {workers} | {mine[0].rows:,} | {figures} |"
+        figures = f"{rate:,.0f} | {steady:,.0f} | {wall:.1f} | {cpu:.2f} | {peak:,.0f}"
+        yield f"| {way} | {workers} | {mine[0].rows:,} | {mine[0].in_flight:,} | {figures} |"
 
 
 def verdict(runs: Sequence[Run], workers: int) -> Iterator[str]:
     one, many = ([r for r in runs if r.way == "mirage" and r.workers == n] for n in (1, workers))
-    ratios = [b.rate / a.rate for a, b in zip(one, many, strict=True)]
-    cpus = [b.cpu_per_1000 / a.cpu_per_1000 for a, b in zip(one, many, strict=True)]
-    ratio, least = statistics.median(ratios), TARGET * workers
-    met = "met" if ratio >= least else "MISSED"
-    shown = ", ".join(f"{each:.2f}" for each in ratios)
-    yield f"{workers} workers: {ratio:.2f} times the rows/s of one ({shown}); target {least:g}: {met}"
+    pairs = list(zip(one, many, strict=True))
+    cpus = [b.cpu_per_1000 / a.cpu_per_1000 for a, b in pairs]
+    for name in ("rate", "steady"):
+        ratios = [getattr(b, name) / getattr(a, name) for a, b in pairs]
+        ratio, least = statistics.median(ratios), TARGET * workers
+        met = "met" if ratio >= least else "MISSED"
+        shown = ", ".join(f"{each:.2f}" for each in ratios)
+        yield f"{name}: {workers} workers give {ratio:.2f} x one ({shown}), wanted {least:g}: {met}"
     yield f"CPU per row, {workers} against one: {statistics.median(cpus):.2f}"
 
 

@@ -20,11 +20,12 @@ def body(text: str) -> dict[str, Any]:
 
 
 class Ask:
-    """An actor that keeps `max_concurrency` batches under way at once."""
+    """An actor that keeps so many calls in flight; Ray Data alone would start all of a block."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, in_flight: int) -> None:
         self.url = url
         self.session: Any = None
+        self.room = asyncio.Semaphore(in_flight)
 
     async def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         import aiohttp
@@ -35,7 +36,7 @@ class Ask:
         return {"q": batch["q"], "a": answers}
 
     async def ask(self, text: str) -> str:
-        async with self.session.post(self.url, json=body(text)) as reply:
+        async with self.room, self.session.post(self.url, json=body(text)) as reply:
             reply.raise_for_status()
             found = await reply.json()
         return str(found["choices"][0]["message"]["content"])
@@ -44,7 +45,7 @@ class Ask:
 def map_batches(rows: Any, url: str, in_flight: int, workers: int) -> Any:
     return rows.map_batches(
         Ask,
-        fn_constructor_args=(url,),
+        fn_constructor_args=(url, in_flight),
         batch_size=BATCH,
         concurrency=workers,
         num_cpus=1,
@@ -78,7 +79,9 @@ def main() -> None:
     parser.add_argument("--in-flight", type=int, required=True, help="of each worker")
     parser.add_argument("--workers", type=int, required=True)
     args = parser.parse_args()
-    ray.init(address="local", include_dashboard=False, logging_level="ERROR", num_cpus=args.workers + 2)
+    ray.init(
+        address="local", include_dashboard=False, logging_level="ERROR", num_cpus=args.workers + 2
+    )
     ray.data.DataContext.get_current().enable_progress_bars = False
     rows = ray.data.read_json(args.input, lines=True)
     way = map_batches if args.way == "map_batches" else llm

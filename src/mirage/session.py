@@ -40,8 +40,6 @@ from mirage.work.rank import ALONE, Rank
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 SAVE_SECONDS = 1.0
-LOOKS_PER_SECOND = 64
-"""Of all ranks together."""
 WAITING = "waiting: "
 COLLECT_AFTER = 50_000
 FINISHING = "finishing the calls under way (Ctrl-C again: stop now)"
@@ -237,7 +235,6 @@ class Session:
         """Keep `progress.json` fresh for `mirage status`, and an eye on the other ranks; the more
         they are, the less often, because they all look at the same folder.
         """
-        pause = SAVE_SECONDS * max(self.rank.count / LOOKS_PER_SECOND, 1)
         while True:
             windows = [getattr(engine.window, "size", 0) for engine in self.job.engines.values()]
             self.ranks.mine.window = sum(windows)
@@ -249,7 +246,7 @@ class Session:
                 reason = f"the run's folder cannot be read: {exc}"
             if reason:
                 pipeline.stop(reason)
-            await asyncio.sleep(pause)
+            await asyncio.sleep(SAVE_SECONDS * self.rank.pace)
 
     def _say_why_it_waits(self) -> None:
         """The phase tells of an engine whose endpoints are all gone, for as long as they are."""
