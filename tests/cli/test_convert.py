@@ -103,3 +103,24 @@ def test_a_mistake_of_no_configuration_is_the_error_itself() -> None:
     """In JSON as on the terminal."""
     told = json.loads(mirage("verify", "lost.json", "--json").stdout)
     assert told["error"].endswith("lost.json does not exist")
+
+
+def test_a_sum_that_is_right_is_said_to_be() -> None:
+    """Of an archive nothing else is looked at."""
+    Path("a.zip").write_bytes(b"whatever")
+    sums = {"008c5926ca861023c1d2a36653fd88e2": 0, "0" * 32: 3}
+    for given, code in sums.items():
+        told = mirage("verify", "a.zip", "--md5", given)
+        assert told.exit_code == code
+        assert ("as it should be" in told.stdout) == (code == 0)
+
+
+def test_nothing_takes_the_place_of_a_dataset() -> None:
+    """Where every row is refused, the dataset of before stands; the rows are listed."""
+    Path("out.json").write_text("[the dataset of before]")
+    Path("in.json").write_text(json.dumps([{"id": "1", "conversations": "What?"}]))
+    told = mirage("convert", "in.json", "out.json", "--from", "llava", "--to", "sharegpt")
+    assert told.exit_code == 3
+    assert "nothing was written" in told.stdout
+    assert Path("out.json").read_text() == "[the dataset of before]"
+    assert json.loads(Path("out.json.failed.jsonl").read_text())["kind"] == "format"

@@ -73,3 +73,18 @@ def test_elsewhere_lines_come_now_and_then(
     with live.showing(under_way(), quiet=True):
         time.sleep(0.3)
     assert capsys.readouterr().err == ""
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_rows_are_counted_on_a_line_that_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal alone, and also where the block ends in an error."""
+    for stream, told in ((Terminal(), "\r  1,000 rows\r\x1b[K"), (io.StringIO(), "")):
+        monkeypatch.setattr("sys.stderr", stream)
+        with pytest.raises(KeyError), live.counting() as progress:
+            progress(1_000)
+            raise KeyError
+        assert stream.getvalue() == told

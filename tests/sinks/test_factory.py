@@ -54,7 +54,7 @@ def test_existing_folder_with_a_dot(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["x", "x/", "x.csv", "x.jsonl/", "x.jsonl.gz"])
 def test_unknown_format(tmp_path: Path, path: str) -> None:
     """A path that names no format is an error that says what to do."""
-    with pytest.raises(ValueError, match="set `format`"):
+    with pytest.raises(ValueError, match="name the format"):
         sink(tmp_path, path)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mirage.cli import options
+from mirage.cli.live import counting
 from mirage.cli.text import balance, clean, counted, fields, near, say, say_json, short
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ def convert(path: str, target: str, as_json: bool, **given: Any) -> int:
     """
     from mirage import dataset
 
-    done = dataset.convert(path, target, **given)
+    with counting() as progress:
+        done = dataset.convert(path, target, progress=progress, **given)
     if as_json:
         say_json(summed(done, target))
     else:
@@ -106,6 +108,7 @@ def told(done: Conversion, target: str) -> list[tuple[str, str]]:
     parts = {"written": done.written, "refused": done.refused}
     causes = [f"{n:,} {clean(cause)}" for cause, n in done.causes.most_common()]
     lost = [f"{name} of {counted(n, 'row')}" for name, n in done.lost.most_common()]
+    nothing = done.read and not done.written
     return [
         ("formats", f"{done.source} to {done.target}"),
         ("rows", balance("read", done.read, parts)),
@@ -113,5 +116,5 @@ def told(done: Conversion, target: str) -> list[tuple[str, str]]:
         ("the first", reason(done.failures) if done.failures else ""),
         ("listed in", near(done.failures) if done.failures else ""),
         ("lost", "\n".join(lost)),
-        ("dataset", near(target)),
+        ("dataset", "nothing was written" if nothing else near(target)),
     ]

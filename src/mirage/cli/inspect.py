@@ -9,6 +9,7 @@ import click
 
 from mirage.cli import options
 from mirage.cli.convert import image_base_path, images_store
+from mirage.cli.live import counting
 from mirage.cli.preview import as_text
 from mirage.cli.table import Cell, table
 from mirage.cli.text import (
@@ -52,7 +53,8 @@ def inspect(path: str, as_json: bool, count: int, **given: Any) -> None:
     """
     from mirage import dataset
 
-    found = dataset.inspect(path, count=count, **given)
+    with counting() as progress:
+        found = dataset.inspect(path, count=count, progress=progress, **given)
     if as_json:
         say_json(summed(found))
         return

@@ -6,7 +6,7 @@ import contextlib
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from mirage.cli.text import LABEL, duration, rate, say
@@ -43,6 +43,24 @@ def showing(progress: Progress, *, quiet: bool) -> Iterator[None]:
     else:
         with lines(progress):
             yield
+
+
+@contextlib.contextmanager
+def counting() -> Iterator[Callable[[int], None]]:
+    """Count rows on a line of the terminal, while the block lasts; elsewhere say nothing."""
+    if not sys.stderr.isatty():
+        yield lambda rows: None
+        return
+
+    def count(rows: int) -> None:
+        sys.stderr.write(f"\r  {rows:,} rows")
+        sys.stderr.flush()
+
+    try:
+        yield count
+    finally:
+        sys.stderr.write("\r\x1b[K")
+        sys.stderr.flush()
 
 
 def picture(progress: Progress) -> RenderableType:

@@ -10,6 +10,7 @@ import click
 
 from mirage.cli import options
 from mirage.cli.convert import dataset, image_base_path, images_store
+from mirage.cli.live import counting
 from mirage.cli.text import clean, counted, fields, say, say_json
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def verify(path: str, as_json: bool, **given: Any) -> int:
         if as_json or seen[violation.rule] <= SHOWN:
             shown.append(violation)
 
-    found = dataset.verify(path, report=report, **given)
+    with counting() as progress:
+        found = dataset.verify(path, report=report, progress=progress, **given)
     if as_json:
         counts = {"rows": found.rows, "images": found.images}
         rules = {"broken": dict(found.broken), "notes": dict(found.notes)}
@@ -54,7 +56,8 @@ def verify(path: str, as_json: bool, **given: Any) -> int:
         for rule, count in seen.items():
             if count > SHOWN:
                 say(f"{rule}: {count - SHOWN:,} more; --json lists them all")
-        say(fields(summed(found)))
+        as_told = given["md5"] is not None and "md5" not in found.broken
+        say(fields([*summed(found), ("md5", "as it should be" if as_told else "")]))
     return 0 if found.sound else 3
 
 

@@ -91,6 +91,7 @@ def verify(
     image_base_path: str | Path | None = None,
     images_store: str | Path | None = None,
     report: Report = lambda violation: None,
+    progress: Callable[[int], None] = lambda rows: None,
 ) -> Verification:
     """Hold every row of the dataset at `path` against its format's rules; see `verification`.
 
@@ -108,7 +109,7 @@ def verify(
             return stores.verify(where, report)
         asked, base = source(path, format, image_base_path, images_store), Path.cwd()
         found = mimicit.verify(asked, base=base, report=report)
-        return found or verification.verify(asked, base=base, report=report)
+        return found or verification.verify(asked, base=base, report=report, progress=progress)
 
     def verified() -> Verification:
         differing = [] if md5 is None else list(checksums.md5_faults(where, md5))

@@ -93,7 +93,8 @@ def write(
     progress: Progress = lambda rows: None,
 ) -> Conversion:
     """Write rows through a sink, publish them at `target`, and count in `told` what became of
-    them; parts stand in `room` for as long.
+    them; parts stand in `room` for as long. Where every row is refused, what stands at `target`
+    is left as it is.
     """
     parts: list[Part] = []
     for block in blocks(rows):
@@ -104,9 +105,10 @@ def write(
     for part in parts:
         if not into.fits(part.place, columns):
             part.write(rows, into, columns)
-    into.publish([part.place for part in parts], columns)
     for part in parts:
         told.count(part)
+    if told.written or not told.read:
+        into.publish([part.place for part in parts], columns)
     told.failures = listed(parts, target.with_name(target.name + ".failed.jsonl"))
     return told
 

@@ -27,6 +27,7 @@ from mirage.sources.files import FileSource
 from mirage.sources.shaped import identified
 from mirage.sources.wrapping import wrapping
 
+STEP = 1_000
 SUFFIXES = {
     ".jpg": "image/jpeg",
     ".jpeg": "image/jpeg",
@@ -71,8 +72,15 @@ class Verification:
         report(Violation(place, fault.rule, fault.message, fault.note))
 
 
-def verify(source: SourceConfig, *, base: Path, report: Report) -> Verification:
-    """Look at every row and every image of a dataset, and `report` whatever breaks a rule.
+def verify(
+    source: SourceConfig,
+    *,
+    base: Path,
+    report: Report,
+    progress: Callable[[int], None] = lambda rows: None,
+) -> Verification:
+    """Look at every row and every image of a dataset, and `report` whatever breaks a rule;
+    `progress` is told now and then how many rows were looked at.
 
     Raises ValueError where the dataset as a whole cannot be read.
     """
@@ -93,6 +101,8 @@ def verify(source: SourceConfig, *, base: Path, report: Report) -> Verification:
                 together = here.together() if isinstance(here, Joint) else alone
             for number, record in enumerate(rows.read(span), span.row):
                 found.rows += 1
+                if not found.rows % STEP:
+                    progress(found.rows)
                 if rules is not None and record.fault is None:
                     for fault in rules.row(record):
                         found.tell(record.place, fault, report)
