@@ -39,7 +39,7 @@ def server() -> Iterator[MockServer]:
 @pytest.fixture
 def trial(tmp_path: Path, server: MockServer) -> Trial:
     trial = Trial(tmp_path, questions(600), server.base_url, run={"block_rows": 40})
-    trial.set(run={"dir": str(tmp_path / "it's a \"run\" of 100%A")})
+    trial.set(run={"dir": str(tmp_path / 'it\'s a "run" of 100%A')})
     (tmp_path / "config.yaml").write_bytes(orjson.dumps(trial.config))
     return trial
 

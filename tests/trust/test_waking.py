@@ -185,3 +185,12 @@ def test_a_merge_of_blocks_whose_list_is_cut_short(tmp_path: Path) -> None:
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:3]))
     with pytest.raises(RunError, match=r"not read beyond in.jsonl row 30"):
         merge(trial.job())
+
+
+def test_joining_a_run_that_is_done(tmp_path: Path) -> None:
+    """Nothing is owed, and nothing written anew."""
+    trial = Trial(tmp_path, questions(5))
+    trial.run()
+    before = trial.target.stat()
+    assert join.join(2, lambda rank: trial.run(rank=rank)).counts.written == 5
+    assert trial.target.stat() == before
