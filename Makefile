@@ -4,6 +4,7 @@
 #   make demo    three runs on shipped data, with the shipped models
 #   make test    all tests that need no torch
 #   make test-engines  tests with models of random weights: installs torch into .venv
+#   make test-scale    clusters as real processes: installs Ray into .venv, uses SLURM where it is
 #   make check   style, types and structure
 #   make bench   the figures of the README
 #   make clean   remove caches and what `make demo` wrote (.venv stays: make distclean)
@@ -12,6 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ENGINES := $(VENV)/.engines
+SCALE := $(VENV)/.scale
 
 # The first of these that runs and is new enough; or: make setup PYTHON=/path/to/python
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3 python; do \
@@ -22,7 +24,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3 python;
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-engines check bench clean distclean
+.PHONY: help setup demo test test-engines test-scale check bench clean distclean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -41,7 +43,7 @@ demo: setup
 	@$(BIN)/mirage demo || test $$? -eq 3
 
 test: setup
-	$(BIN)/python -m pytest -q -m 'not real'
+	$(BIN)/python -m pytest -q -m 'not real and not scale'
 
 # TORCH is the version that these tests are known to pass with; PyPI has it for CPU and CUDA. Where
 # another index has the build for your GPU: pip install torch --index-url ..., and then this.
@@ -53,6 +55,14 @@ test-engines: $(ENGINES)
 $(ENGINES): $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[transformers]' trl
+	@touch $@
+
+# What is skipped says so.
+test-scale: $(SCALE)
+	$(BIN)/python -m pytest -q -rs -m scale tests/clusters
+
+$(SCALE): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[ray]'
 	@touch $@
 
 check: setup

@@ -20,14 +20,15 @@ from mirage.config import Loaded, engine_flag, load_config, parse_config
 from mirage.config.environment import REDACTED
 from mirage.errors import ConfigError, Mistake, RunError
 from mirage.glimpse import Preview, glimpse
-from mirage.job import Job, Rows, prepare, run_dir
+from mirage.job import Job, Rows, prepare
+from mirage.job import run_dir as folder_of
 from mirage.merge import Merged
-from mirage.report import Progress
+from mirage.report import DONE, Progress
 from mirage.scale import cluster
 from mirage.scale.join import join as joined
 from mirage.scale.local import PATIENCE_SECONDS, team
 from mirage.scale.ranks import parent, rank_of
-from mirage.scale.roll_call import DONE
+from mirage.scale.token import TOKEN, find
 from mirage.session import Summary, execute
 from mirage.work.lock import owner_of
 from mirage.work.rank import Rank
@@ -74,8 +75,8 @@ def run(
 
     `workers` processes share the run, block by block, this one among them. Where a launcher such as
     `torchrun` has made this process one of several ranks, they share it likewise. With `join` this
-    process is one of about so many that were started by themselves, anywhere; with `ray` the work
-    is done on a Ray cluster, and this process only looks after it.
+    process is one of about so many that were started by themselves, anywhere; with `ray` the
+    workers are Ray's.
     """
     given: dict[str, Any] = {
         "source": source,
@@ -93,6 +94,7 @@ def run(
     if ray is not None:
         return on_cluster(whole, ray, partial(follow, whole.file, given), progress, accept_changes)
     if join is not None:
+        find(folder_of(whole), os.environ.get(TOKEN, ""))
         return joined(join, lambda rank: start(whole, None, rank, progress, accept_changes))
     if count > 1 and isinstance(config, Loaded) and config.flagged:
         message = "the other processes read the file alone: write the overrides into it"
@@ -116,16 +118,18 @@ def on_cluster(
     accept_changes: bool,
 ) -> Summary:
     """Own a run whose work is done by Ray's workers, each of which calls `part`."""
-    with cluster.troupe(wanted, part, run_dir(config) / "ray.log") as troupe:
+    with cluster.troupe(wanted, part, folder_of(config)) as troupe:
         job = prepare(config, rank=troupe.rank)
         remember(job)
-        return execute(
+        summary = execute(
             job,
             progress=progress,
             accept_changes=accept_changes,
             rank=troupe.rank,
             watch=troupe.trouble,
         )
+        summary.warnings.extend(troupe.losses(summary.state))
+        return summary
 
 
 def merge(run: str | Path, *, partial: bool = False) -> Merged:
@@ -137,7 +141,9 @@ def merge(run: str | Path, *, partial: bool = False) -> Merged:
 
 def follow(file: str, given: Mapping[str, Any], rank: Rank) -> str:
     """A rank's part of a run that another process owns; how it has ended, in words."""
-    summary = start(loaded(file, flags(**given)), None, rank, None, False)
+    config = loaded(file, flags(**given))
+    find(folder_of(config), rank.launch)
+    summary = start(config, None, rank, None, False)
     return f"{summary.state} {summary.reason}".strip()
 
 
@@ -270,7 +276,7 @@ def recall(run: Path) -> Loaded:
     """The configuration of a run, given its folder or the configuration's own file."""
     if run.is_file():
         alone = loaded(run, {})
-        folder = run_dir(alone)
+        folder = folder_of(alone)
         noted = read_note(folder)
         if noted is None and not folder.exists():
             raise ConfigError([Mistake("", "has not run yet: nothing can have failed", str(run))])

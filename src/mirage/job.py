@@ -16,6 +16,7 @@ import orjson
 
 from mirage.config import IN_FLIGHT, Loaded
 from mirage.config.data import SinkConfig
+from mirage.config.engines import located
 from mirage.config.models import EngineConfig
 from mirage.engines import open_engine
 from mirage.errors import ConfigError, MirageError, Mistake, RunError
@@ -216,8 +217,13 @@ def _engines(
             mistakes.append(loaded.mistake(where, message))
             continue
         try:
+            config = located(spec.config, loaded.folder)
+        except ValueError as exc:
+            mistakes.append(loaded.mistake((*spec.path.split("."), "base_url"), str(exc)))
+            continue
+        try:
             opened[name] = open_engine(
-                shared(spec.config, rank), backend=spec.backend, name=spec.path, base=loaded.folder
+                shared(config, rank), backend=spec.backend, name=spec.path, base=loaded.folder
             )
         except ConfigError as errors:
             path = tuple(spec.path.split("."))

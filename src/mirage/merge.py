@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from mirage.errors import RunError
 from mirage.job import Job
 from mirage.places import Place
+from mirage.record import Span
 from mirage.report import Counts, Usage
 from mirage.session import write_manifest
 from mirage.sources.blocks import Block
@@ -38,7 +39,7 @@ def merge(job: Job, *, partial: bool = False) -> Merged:
     is not what the blocks were made of; LockedError while a process owns the run.
     """
     work, folder = job.work, job.folder
-    with Lock(folder.root):
+    with Lock(folder.root) as lock:
         folder.refuse_company()
         folder.check_source(work.source)
         blocks = folder.blocks()
@@ -46,30 +47,35 @@ def merge(job: Job, *, partial: bool = False) -> Merged:
             raise RunError(f"{folder.root} has no blocks: nothing has run there")
         found = standing(work, blocks)
         problems = [told(found.owed)] if found.owed else []
-        if not folder.surveyed:
+        whole = folder.surveyed and not any(work.source.rest(spans(blocks)))
+        if not whole:
             end = blocks[-1].spans[-1]
             problems.append(f"the source is not read beyond {end.file} row {end.row + end.rows:,}")
         if problems and not partial:
             raise RunError(f"the dataset is not complete: {'; '.join(problems)}")
         if not found.parts:
             raise RunError(f"no block of {folder.root} is finished")
+        lock.check()
         publish(work, job.target, found, lambda counts: "")
         counts, usage = totals(note for _, note in found.parts)
-        merged = Merged(job.target, counts, usage, left_out(blocks, found.owed, folder.surveyed))
+        merged = Merged(job.target, counts, usage, left_out(blocks, found.owed, whole))
         write_manifest(job, counts, usage, left_out=merged.left_out)
         return merged
 
 
 def left_out(
-    blocks: Sequence[Block], owed: Sequence[Block], surveyed: bool
+    blocks: Sequence[Block], owed: Sequence[Block], whole: bool
 ) -> list[dict[str, object]]:
     """The rows of the source that have no part: counted from 1, both ends included; the last is
     None for all that was never read.
     """
-    spans = [span for block in owed for span in block.spans]
     rows: list[dict[str, object]]
-    rows = [{"file": s.file, "first": s.row + 1, "last": s.row + s.rows} for s in spans]
-    if not surveyed:
+    rows = [{"file": s.file, "first": s.row + 1, "last": s.row + s.rows} for s in spans(owed)]
+    if not whole:
         end = blocks[-1].spans[-1]
         rows.append({"file": end.file, "first": end.row + end.rows + 1, "last": None})
     return rows
+
+
+def spans(blocks: Sequence[Block]) -> list[Span]:
+    return [span for block in blocks for span in block.spans]

@@ -31,6 +31,7 @@ from mirage.report import Counts, Progress
 from mirage.work.assemble import Workplace, assemble
 from mirage.work.gate import OPEN
 from mirage.work.journey import Crew, halted, travel
+from mirage.work.lock import Lock
 from mirage.work.owed import Batch, BlockRun, Owed, Reader, Wanted
 from mirage.work.publish import publish, standing, told
 from mirage.work.rank import ALONE, Rank
@@ -100,7 +101,10 @@ class Feed:
 
 @dataclass(slots=True)
 class Pipeline:
-    """One run over all that is owed. `stop` ends it early, and what is under way is finished."""
+    """One run over all that is owed. `stop` ends it early, and what is under way is finished.
+
+    `lock` is that of the run, where this process owns it.
+    """
 
     work: Workplace
     crew: Crew
@@ -109,7 +113,9 @@ class Pipeline:
     reason: str = ""
     warnings: list[str] = field(default_factory=list)
     rank: Rank = ALONE
+    lock: Lock | None = None
     feed: Feed | None = None
+    overslept: bool = False
     open: set[BlockRun] = field(default_factory=set)
     stopped: threading.Event = field(default_factory=threading.Event)
     assembling: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -127,8 +133,8 @@ class Pipeline:
         reader = self._reader(writer)
         try:
             await asyncio.to_thread(survey.start)
-            if self.rank.owns and self.rank.shares:
-                self.work.folder.gate.write(self.rank.launch, OPEN, self.work.makes)
+            if self.lock is not None and self.rank.shares:
+                self.work.folder.gate.write(self.lock, OPEN, self.work.makes)
             if self.rank.shares:
                 reader.opened = self.work.folder.gate.opened()
             async with asyncio.TaskGroup() as group:
@@ -143,8 +149,9 @@ class Pipeline:
             survey.stop()
             await self._close(writer)
         if self.reason:
-            raise StoppedError(self.reason)
-        if self.rank.owns:
+            raise (LockedError if self.overslept else StoppedError)(self.reason)
+        if self.lock is not None:
+            self.lock.check()
             await asyncio.to_thread(self._publish)
 
     def _survey(self) -> Survey | Follower:
@@ -182,6 +189,12 @@ class Pipeline:
         for run in self.open:
             run.journal.release()
             run.claim.release()
+
+    def look(self) -> None:
+        """Stop where another process has taken a block over: this one was asleep."""
+        if not all(run.claim.held for run in tuple(self.open)):
+            self.overslept = not self.reason
+            self.stop("a block has been taken over by another process")
 
     def stop(self, reason: str) -> None:
         self.reason = self.reason or reason
@@ -225,8 +238,7 @@ class Pipeline:
     async def _assemble(self, run: BlockRun) -> None:
         await run.journal.close()
         async with self.assembling:
-            if not run.claim.held:  # it slept through its lease
-                raise LockedError(f"{run.journal.folder} has been taken over by another process")
+            run.claim.check()  # it may have slept through its lease
             note = await asyncio.to_thread(assemble, run.block, self.work)
         run.claim.release()
         self.open.discard(run)

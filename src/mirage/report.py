@@ -18,6 +18,10 @@ from mirage.atomic import show
 from mirage.record import Completion
 
 LONGEST_EXAMPLE = 500
+DONE, STOPPED, INTERRUPTED = "done", "stopped", "interrupted"
+ORPHANED = "orphaned"
+"""An elected rank whose owner has ended before the run was done."""
+ENDED = (DONE, STOPPED, INTERRUPTED, ORPHANED)
 
 
 def add(mine: Any, theirs: Any) -> None:
@@ -183,13 +187,13 @@ class Progress:
 
     @classmethod
     def load(cls, file: Path) -> Progress:
-        """What a process has saved last; nothing yet where it has not."""
+        """What a process has saved last; nothing yet where it has not, or is of another version."""
         try:
             found = orjson.loads(file.read_bytes())
-        except FileNotFoundError:
+            known = {each.name: found[each.name] for each in fields(cls)}
+            known |= {"counts": Counts.from_json(found["counts"]), "usage": Usage(**found["usage"])}
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
             return cls()
-        known = {each.name: found[each.name] for each in fields(cls)}
-        known |= {"counts": Counts.from_json(found["counts"]), "usage": Usage(**found["usage"])}
         return cls(**known)
 
 

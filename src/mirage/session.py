@@ -24,13 +24,13 @@ from mirage import __version__
 from mirage.atomic import write_bytes
 from mirage.config.data import SourceConfig
 from mirage.engines import describe
-from mirage.errors import RunError, StoppedError
+from mirage.errors import LockedError, RunError, StoppedError
 from mirage.job import Job
 from mirage.journal import Carried
 from mirage.pipeline import Pipeline
 from mirage.places import Place, RemotePath
-from mirage.report import Counts, Progress, Usage
-from mirage.scale.roll_call import DONE, INTERRUPTED, STOPPED, RollCall
+from mirage.report import DONE, INTERRUPTED, STOPPED, Counts, Progress, Usage
+from mirage.scale.roll_call import TAKEN_OVER, RollCall
 from mirage.sources import open_source
 from mirage.steps.workers import Workers
 from mirage.work.journey import Crew
@@ -107,15 +107,21 @@ def execute(
         if not rank.owns:
             session.ranks.enter(job.work.makes)
             return run_loop(session.run)
-        with Lock(folder.root):
+        with Lock(folder.root, rank.launch) as lock:
+            session.ranks.lock = lock
             folder.sweep()
             if accept_changes:
                 folder.start_over()
             try:
                 return run_loop(session.run)
+            except LockedError:  # it was asleep: no reason for the others to end
+                session.ranks.close(INTERRUPTED)
+                raise
             finally:
                 session.ranks.close(STOPPED)
     except (OSError, sqlite3.Error) as exc:
+        if session.ranks.lost:  # files that a successor has swept
+            raise LockedError(f"the run in {folder.root}: {TAKEN_OVER}") from exc
         raise RunError(f"the run in {folder.root} cannot go on: {exc}") from exc
 
 
@@ -183,6 +189,7 @@ class Session:
             remember=folder.set_probes,
         )
         pipeline = Pipeline(self.job.work, crew, self.job.target, self.wanted, rank=self.rank)
+        pipeline.lock = self.ranks.lock
         state, reason = DONE, ""
         watch = asyncio.create_task(self._watch(pipeline))
         try:
@@ -226,14 +233,21 @@ class Session:
         )
 
     async def _watch(self, pipeline: Pipeline) -> None:
-        """Keep `progress.json` fresh for `mirage status`, and an eye on the other ranks."""
+        """Keep `progress.json` fresh for `mirage status`, and an eye on the other ranks; the more
+        they are, the less often, because they all look at the same folder.
+        """
         while True:
             windows = [getattr(engine.window, "size", 0) for engine in self.job.engines.values()]
             self.ranks.mine.window = sum(windows)
             self._say_why_it_waits()
-            if reason := self.ranks.look() or self.watch():
+            try:
+                pipeline.look()
+                reason = self.ranks.look() or self.watch()
+            except OSError as exc:
+                reason = f"the run's folder cannot be read: {exc}"
+            if reason:
                 pipeline.stop(reason)
-            await asyncio.sleep(SAVE_SECONDS)
+            await asyncio.sleep(SAVE_SECONDS * self.rank.pace)
 
     def _say_why_it_waits(self) -> None:
         """The phase tells of an engine whose endpoints are all gone, for as long as they are."""

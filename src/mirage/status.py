@@ -7,19 +7,34 @@ while it goes, from any machine that sees the folder.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from mirage.errors import ConfigError, Mistake, RunError
-from mirage.report import Counts, Tally, Usage
-from mirage.work.folder import PartNote, read
-from mirage.work.lock import owner_of
+from mirage.report import ENDED, Counts, Tally, Usage
+from mirage.scale.slurm import Task, submitted, waiting
+from mirage.work.folder import PartNote, RunFolder, read
+from mirage.work.lock import is_owned, owner_of
 
 RUNNING, UNFINISHED, UNSTARTED = "running", "unfinished", "not started"
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A process that works on a run: how many records it has settled, how many a second, and how
+    many seconds ago it said so.
+    """
+
+    who: str
+    phase: str
+    settled: int
+    rate: float
+    in_flight: int
+    seconds_old: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +44,9 @@ class Status:
     `state` is "running" while a process owns the folder, else how the last one ended: "done",
     "stopped", "interrupted", or "unfinished" where it could not say. `live` is what the last
     process saw (a `Progress` as JSON, empty before the first second), `seconds_old` its age.
-    `usage` is what the run has cost: its finished blocks, all attempts together.
+    `usage` is what the run has cost: its finished blocks, all attempts together. Of the `blocks`
+    found so far some are claimed, and the rest owed. `workers` are the processes that work while
+    it runs, the owner first; `jobs` those that SLURM still has, where it can be asked.
     """
 
     folder: Path
@@ -41,6 +58,10 @@ class Status:
     dataset: str
     live: dict[str, Any]
     seconds_old: float
+    blocks: int = 0
+    blocks_claimed: int = 0
+    workers: list[Worker] = field(default_factory=list)
+    jobs: list[Task] = field(default_factory=list)
 
 
 def status(folder: Path) -> Status:
@@ -70,8 +91,48 @@ def status(folder: Path) -> Status:
         blocks_done=len(notes),
         dataset=read(folder / "manifest.json").get("dataset", "") if state == "done" else "",
         live=live,
-        seconds_old=max(time.time() - live.get("time", time.time()), 0.0),
+        seconds_old=age(live),
+        blocks=len(RunFolder(folder).blocks()),
+        blocks_claimed=sum(is_owned(lock.parent) for lock in folder.glob("blocks/*/lock")),
+        workers=workers(folder, live) if owner else [],
+        jobs=jobs(folder),
     )
+
+
+def age(saved: Mapping[str, Any]) -> float:
+    """How many seconds ago a process has saved its progress, as the clocks of both go."""
+    return max(time.time() - float(saved.get("time", time.time())), 0.0)
+
+
+def workers(folder: Path, live: Mapping[str, Any]) -> list[Worker]:
+    """The processes of a run that goes on; `live` is what its owner shows, of all together."""
+    others = [read(path) for path in sorted(folder.glob("progress-*.json"))]
+    if not live or not others:
+        return []
+    own = dict(live)
+    for name in ("rate", "in_flight"):
+        own[name] = max(live[name] - sum(saved[name] for saved in others), 0)
+    done = settled(live) - sum(settled(saved) for saved in others)
+    there = [saved for saved in others if saved["phase"] not in ENDED]
+    return [worker(own, max(done, 0)), *(worker(saved, settled(saved)) for saved in there)]
+
+
+def worker(saved: Mapping[str, Any], done: int) -> Worker:
+    """One process by what it has saved."""
+    return Worker(saved["who"], saved["phase"], done, saved["rate"], saved["in_flight"], age(saved))
+
+
+def settled(saved: Mapping[str, Any]) -> int:
+    """The records that were settled by who saved this."""
+    return int(saved["counts"]["read"]) - int(saved["resumed"])
+
+
+def jobs(folder: Path) -> list[Task]:
+    """The jobs of a run's arrays that wait or run; none where SLURM cannot be asked."""
+    try:
+        return waiting(submitted(folder / "slurm"))
+    except RunError:
+        return []
 
 
 def finished(folder: Path) -> list[PartNote]:

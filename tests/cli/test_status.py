@@ -6,6 +6,10 @@ import signal
 import time
 from pathlib import Path
 
+import orjson
+
+from mirage.work.lock import Lock
+
 from .commands import document, mirage, project, start
 
 FAILING = "{backend: fake, args: {fail: 0.3}}"
@@ -90,3 +94,28 @@ def test_a_damaged_note_is_told(tmp_path: Path) -> None:
     result = mirage("status", tmp_path)
     assert result.exit_code == 1
     assert "progress.json is damaged" in result.stderr
+
+
+def test_the_processes_of_a_run_and_its_jobs(tmp_path: Path) -> None:
+    """Who works on which share, as they have saved it last; blocks; jobs that SLURM has."""
+    config = project(tmp_path, rows=100)
+    config.write_text(config.read_text().replace("dir: run", "dir: run, block_rows: 10"))
+    mirage("run", config)
+    run = tmp_path / "run"
+    saved = orjson.loads((run / "progress.json").read_bytes())
+    other = {**saved, "phase": "running", "who": "process 7 on b", "rate": 2.0, "in_flight": 3}
+    other["counts"] = {**saved["counts"], "read": 40}
+    (run / "progress-5.json").write_bytes(orjson.dumps(other))
+    (run / "progress-6.json").write_bytes(orjson.dumps({**other, "phase": "done"}))
+    (run / "blocks" / "000002" / "part.json").unlink()
+    (run / "blocks" / "000003" / "part.json").unlink()
+    with Lock(run), Lock(run / "blocks" / "000002"):
+        found = document(mirage("status", run, "--json").stdout)
+        told = mirage("status", run).stdout
+    assert [(each["who"], each["settled"]) for each in found["workers"]] == [
+        (saved["who"], 20),
+        ("process 7 on b", 40),
+    ]
+    assert "process 7 on b: running, 40 settled, 2.0 records/s, 3 in flight" in told
+    assert "8 finished, 1 under way, 1 owed" in told
+    assert (found["blocks"], found["blocks_claimed"], found["jobs"]) == (10, 1, [])

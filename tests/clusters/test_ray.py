@@ -156,3 +156,26 @@ def test_no_cluster(tmp_path: Path, server: MockServer) -> None:
     )
     assert done.returncode == 2
     assert "no Ray cluster at 127.0.0.1:1" in done.stderr
+
+
+def test_a_head_that_dies(
+    tmp_path: Path, server: MockServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is finished is on disk: the driver ends, and one process goes on without Ray."""
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "5")
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+    trial = trial_of(tmp_path, server, 900)
+    process = begin(trial, cluster, "--workers", "2")
+    until(lambda: server.stats.calls > 200)
+    cluster.remove_node(cluster.head_node, allow_graceful=False)
+    process.communicate(timeout=240)
+    assert process.returncode
+    until(lambda: not any(alive(pid) for pid in workers(trial)))
+    server.behaviour = Behaviour()
+    assert trial.run().counts.written == 900
+    assert server.stats.calls - 900 <= 2 * IN_FLIGHT
+    cluster.shutdown()
+    data = trial.data()
+    assert data == alone(trial)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -20,13 +21,15 @@ HOME = Path(os.environ.get("SLURM_STAND_IN", ""))
 def sbatch(words: list[str]) -> None:
     script = Path(words[-1])
     text = script.read_text()
-    options = dict(re.findall(r'^#SBATCH --([\w-]+)="?([^"\n]*)"?$', text, re.MULTILINE))
+    lines = re.findall(r"^#SBATCH (.*)$", text, re.MULTILINE)
+    words = [word for line in lines for word in shlex.split(line)]
+    options = dict(word.removeprefix("--").split("=", 1) for word in words)
     HOME.mkdir(exist_ok=True)
     job = str(1000 + len(list(HOME.glob("*.json"))))
     first, last = map(int, options["array"].split("-"))
     tasks = {}
     for number in range(first, last + 1):
-        log = options["output"].replace("%A", job).replace("%a", str(number))
+        log = options["output"].replace("%A", job).replace("%a", str(number)).replace("%%", "%")
         variables = {
             "SLURM_JOB_ID": job,
             "SLURM_ARRAY_JOB_ID": job,

@@ -55,6 +55,13 @@ def test_the_script_of_an_array() -> None:
     assert slurm.script("reformat", Path("/runs/reformat/slurm"), command, wants) == SCRIPT
 
 
+def test_a_folder_of_any_name() -> None:
+    """sbatch reads quotes and backslashes, a comment sign, and patterns behind `%`."""
+    text = slurm.script("x", Path('/a "b" \\c/100%A'), ["true"], Allocation(1))
+    assert '#SBATCH --output="/a \\"b\\" \\\\c/100%%A/%A_%a.log"' in text.splitlines()
+    assert '#SBATCH --account="a#b"' in slurm.script("x", Path(), [], Allocation(1, account="a#b"))
+
+
 def test_an_option_of_several_lines() -> None:
     """Nothing that a flag says becomes a command of the script."""
     with pytest.raises(ValueError, match="one line"):
@@ -85,6 +92,7 @@ def server() -> Iterator[MockServer]:
 @pytest.fixture
 def trial(tmp_path: Path, server: MockServer) -> Trial:
     trial = Trial(tmp_path, questions(600), server.base_url, run={"block_rows": 40})
+    trial.set(run={"dir": str(tmp_path / 'it\'s a "run"')})
     (tmp_path / "config.yaml").write_bytes(orjson.dumps(trial.config))
     return trial
 

@@ -200,8 +200,8 @@ def test_a_rank_without_an_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(roll_call, "OWNER_SECONDS", 0.2)
     trial = Trial(tmp_path, questions(3))
     job = trial.job()
-    with Lock(job.folder.root):
-        job.folder.gate.write("another launch", OPEN, job.work.makes)
+    with Lock(job.folder.root, "another launch") as lock:
+        job.folder.gate.write(lock, OPEN, job.work.makes)
         with pytest.raises(RunError, match="rank 0 has not begun"):
             session.execute(job, rank=Rank(1, 2, "this launch"))
 
@@ -233,7 +233,7 @@ def test_a_block_that_was_taken_over_is_left_alone(
 ) -> None:
     """Who slept through the lease writes no part: that is its successor's."""
     trial = Trial(tmp_path, questions(5))
-    monkeypatch.setattr(Lock, "held", False)
+    monkeypatch.setattr(Lock, "held", property(lambda lock: lock.path.parent == trial.run_dir))
     with pytest.raises(LockedError, match="taken over"):
         trial.run()
     assert not list(trial.run_dir.glob("blocks/*/part*"))
@@ -265,8 +265,8 @@ def test_another_configuration(tmp_path: Path) -> None:
     """A rank that would make something else than rank 0 makes nothing."""
     trial = Trial(tmp_path, questions(3))
     job = trial.job()
-    with Lock(job.folder.root):
-        job.folder.gate.write("launch", OPEN, job.work.makes)
+    with Lock(job.folder.root, "launch") as lock:
+        job.folder.gate.write(lock, OPEN, job.work.makes)
         trial.set(outputs=[{"name": "answer", "type": "llm", "prompt": "Another: {q}"}])
         with pytest.raises(RunError, match="rank 1 has another configuration"):
             session.execute(trial.job(), rank=Rank(1, 2, "launch"))

@@ -73,8 +73,9 @@ def test_blocks_are_kept_in_order(folder: RunFolder) -> None:
         folder.block_list().append(each)
     assert folder.blocks() == stored
     folder.block_list().append(stored[0])
+    assert folder.blocks() == stored
     with pytest.raises(RunError, match=r"blocks\.jsonl is damaged: block 0 follows 2"):
-        folder.blocks()
+        folder.block_list().append(block(0, "another"))
 
 
 def test_what_is_finished(folder: RunFolder) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mirage.report import Progress
-from mirage.scale.roll_call import DONE, STOPPED, RollCall
+from mirage.report import DONE, STOPPED, Progress
+from mirage.scale.roll_call import RollCall
 from mirage.work import gate
 from mirage.work.folder import RunFolder
 from mirage.work.gate import OPEN, Gate
@@ -28,8 +28,8 @@ def test_only_an_owner_who_is_there_lets_in(
 ) -> None:
     """What an owner who was killed has left opens nothing, whatever the launch is called."""
     monkeypatch.setattr(gate, "process_age", lambda: 0.0)
-    with Lock(tmp_path):
-        Gate(tmp_path).write("launch", OPEN, "plan sink")
+    with Lock(tmp_path, "launch") as lock:
+        Gate(tmp_path).write(lock, OPEN, "plan sink")
         assert Gate(tmp_path).entry("launch") is not None
         assert Gate(tmp_path).entry("another") is None
     time.sleep(0.05)
@@ -40,8 +40,8 @@ def test_an_end_counts_for_who_had_started_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A rank that is late learns of it; one of the next launch, of the same name, waits."""
-    with Lock(tmp_path):
-        Gate(tmp_path).write("launch", DONE, "plan sink")
+    with Lock(tmp_path, "launch") as lock:
+        Gate(tmp_path).write(lock, DONE, "plan sink")
     hour_ago = time.time() - 3600
     os.utime(tmp_path / "open", (hour_ago, hour_ago))
     monkeypatch.setattr(gate, "process_age", lambda: 7200.0)
@@ -53,22 +53,23 @@ def test_an_end_counts_for_who_had_started_before(
 def test_the_end_of_the_owner_is_that_of_the_others(tmp_path: Path) -> None:
     """They have done well where it has; otherwise they were stopped."""
     for state in (DONE, STOPPED):
-        with Lock(tmp_path):
-            Gate(tmp_path).write("launch", OPEN, "plan sink")
+        with Lock(tmp_path, "launch") as lock:
+            Gate(tmp_path).write(lock, OPEN, "plan sink")
             ranks = follower(tmp_path)
             assert ranks.look() == ""
-            Gate(tmp_path).write("launch", state, "plan sink")
+            Gate(tmp_path).write(lock, state, "plan sink")
             assert ranks.look() == "rank 0 has ended"
             assert ranks.verdict("rank 0 has ended")[0] == state
 
 
 def test_an_orphan_keeps_silent_where_another_launch_goes_on(tmp_path: Path) -> None:
     """Its last word would stop that one."""
-    with Lock(tmp_path) as lock:
-        Gate(tmp_path).write("launch", OPEN, "plan sink")
+    with Lock(tmp_path, "launch") as lock:
+        Gate(tmp_path).write(lock, OPEN, "plan sink")
         ranks = follower(tmp_path)
-        lock.path.write_text("a successor's")
-        Gate(tmp_path).write("launch", OPEN, "plan sink")
+        lock.path.unlink()
+        with Lock(tmp_path, "launch") as successor:
+            Gate(tmp_path).write(successor, OPEN, "plan sink")
         assert ranks.look() == "rank 0 has ended"
         ranks.save()
     assert not list(tmp_path.glob("progress*"))

@@ -171,11 +171,12 @@ def test_an_heir_who_died_over_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_one_heart_beats(tmp_path: Path) -> None:
     """However often a process takes and lets go of what it holds."""
-    heart = lock.Heart()
+    heart, path = lock.Heart(), tmp_path / "lock"
+    path.touch()
     before = threading.active_count()
     for _ in range(200):
-        heart.add(tmp_path)
-        heart.remove(tmp_path)
-    heart.add(tmp_path)
+        heart.add(path)
+        heart.remove(path)
+    heart.add(path)
     assert threading.active_count() - before <= 1
-    heart.remove(tmp_path)
+    heart.remove(path)

@@ -59,6 +59,7 @@ def launch(config: Path, nodes: int, only_print: bool, as_json: bool, **given: A
     """
     from mirage import api
     from mirage.scale import slurm
+    from mirage.scale.token import leave
 
     flags = {name: given.pop(name) for name in options.FLAGS}
     job = api.check(config, **flags)
@@ -69,14 +70,13 @@ def launch(config: Path, nodes: int, only_print: bool, as_json: bool, **given: A
     if count < 1:
         why = "nothing is owed" if not owed(job) else f"{counted(len(there), 'job')} are there"
         return told({"submitted": None, "tasks": 0, "reason": why}, as_json)
-    text = slurm.script(
-        job.folder.root.name, folder, words(config, nodes, flags), allocation(count, given)
-    )
+    name, array = folder.parent.name, (words(config, nodes, flags), allocation(count, given))
     if only_print:
-        say(text.rstrip("\n"))
+        say(slurm.script(name, folder, *array).rstrip("\n"))
         return 0
-    array = slurm.submit(text, folder, count)
-    return told({"submitted": array.job, "tasks": count, "logs": str(folder)}, as_json)
+    text = slurm.script(name, folder, *array, leave(folder.parent))
+    job_id = slurm.submit(text, folder, count).job
+    return told({"submitted": job_id, "tasks": count, "logs": str(folder)}, as_json)
 
 
 def owed(job: Job) -> int:

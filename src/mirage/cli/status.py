@@ -73,7 +73,15 @@ def told(standing: Status) -> Iterator[tuple[str, str]]:
         saved = f" (seen {duration(standing.seconds_old)} ago)"
         yield "now", f"{live['phase']}, {rate(live['rate'])}{remaining}{saved}"
         yield "calls", f"{live['in_flight']:,} in flight of {live['window']:,}"
-    yield "blocks", f"{standing.blocks_done:,} finished"
+    yield "blocks", blocks(standing)
+    lines = (
+        f"{clean(each.who)}: {each.phase}, {each.settled:,} settled, {rate(each.rate)}, "
+        f"{each.in_flight:,} in flight (seen {duration(each.seconds_old)} ago)"
+        for each in standing.workers
+    )
+    yield "workers", "\n".join(lines)
+    jobs = (f"{job.id} {job.state.lower()} {job.node}".strip() for job in standing.jobs)
+    yield "jobs", "\n".join(jobs)
     causes = sorted(counts.failures.items(), key=lambda item: -item[1])
     lines = (f"{n:,} {short(cause)}{rows_of(n, counts.by_row[cause])}" for cause, n in causes)
     yield "failed", "\n".join(lines)
@@ -85,6 +93,13 @@ def told(standing: Status) -> Iterator[tuple[str, str]]:
             label = "" if standing.blocks_done else "paid"
             yield label, f"{paid(live['usage'])}, by the last process"
     yield "dataset", near(standing.dataset) if standing.dataset else ""
+
+
+def blocks(standing: Status) -> str:
+    """How many are finished, claimed, and left to be claimed."""
+    owed = max(standing.blocks - standing.blocks_done - standing.blocks_claimed, 0)
+    claimed = f", {standing.blocks_claimed:,} under way" * bool(standing.blocks_claimed)
+    return f"{standing.blocks_done:,} finished{claimed}" + f", {owed:,} owed" * bool(owed)
 
 
 def paid(usage: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 from xxhash import xxh3_64_digest
 
-from mirage.errors import RunError
+from mirage.errors import LockedError, RunError
 from mirage.journal.entries import KEY_BYTES, Entry
 from mirage.journal.writer import Group, Writer
 from mirage.record import Completion
@@ -159,7 +159,11 @@ class Journal:
             self.folder.mkdir(parents=True, exist_ok=True)
             number = int(self._paths[-1].stem.partition("-")[2]) + 1 if self._paths else 0
             path = self.folder / f"attempt-{number:04}.sqlite"
-            path.touch(exist_ok=False)
+            try:
+                path.touch(exist_ok=False)
+            except FileExistsError:
+                message = f"{self.folder} has been taken over by another process"
+                raise LockedError(message) from None
             # Without a level, a statement is a transaction: one step of SQLite instead of three.
             self._own = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
             self._own.execute("PRAGMA locking_mode=EXCLUSIVE")

@@ -138,6 +138,8 @@ class Writer:
             try:
                 if not self._error:
                     self._write(turns)
+            except RunError as exc:
+                self._error = exc
             except Exception as exc:  # noqa: BLE001 - nobody would answer those who wait
                 self._error = RunError(f"the journal cannot be written: {exc}")
             self._loop.call_soon_threadsafe(self._tell, turns)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mirage.errors import ConfigError, Mistake
+from mirage.scale.token import leave, place
 from mirage.work.rank import Rank
 
 CONNECT_SECONDS = 5.0
@@ -55,6 +56,11 @@ class Troupe:
             return ""
         return f"no worker is left: {self.ended[-1]}" if self.ended else "Ray has no worker"
 
+    def losses(self, state: str) -> list[str]:
+        """The workers that have ended otherwise than the run, for people."""
+        lost = (word for word in self.ended if not word.startswith(state))
+        return [f"a worker has ended: {word}; the others have done its work" for word in lost]
+
     def _last_word(self, task: Any) -> str:
         try:
             return str(self.ray.get(task))
@@ -63,24 +69,27 @@ class Troupe:
 
 
 @contextlib.contextmanager
-def troupe(wanted: Wanted, part: Part, log: Path) -> Iterator[Troupe]:
+def troupe(wanted: Wanted, part: Part, folder: Path) -> Iterator[Troupe]:
     """Have Ray call `part` in as many workers as are wanted, and again where one has died.
 
-    What Ray prints by itself on stdout goes to `log`. Raises ConfigError where Ray is not
-    installed, or no such cluster answers.
+    What Ray prints by itself on stdout goes to a log in the run's `folder`. Raises ConfigError
+    where Ray is not installed, or no such cluster answers.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a", encoding="utf-8") as file, contextlib.redirect_stdout(file):
+    folder.mkdir(parents=True, exist_ok=True)
+    log = (folder / "ray.log").open("a", encoding="utf-8")
+    with log as file, contextlib.redirect_stdout(file):
         ray = connected(wanted.address)
+        token = leave(folder)
         try:
             count = wanted.workers or room(ray, wanted)
-            rank = Rank(0, count, secrets.token_hex(8), elected=True, works=False)
+            rank = Rank(0, count, token, elected=True, works=False)
             needs = {"num_gpus": wanted.gpus, "num_cpus": wanted.cpus, "max_retries": -1}
             task = ray.remote(**needs, scheduling_strategy="SPREAD")(follow)
             tasks = [task.remote(part, count, rank.launch) for _ in range(count)]
             yield Troupe(ray, rank, tasks)
         finally:
             ray.shutdown()
+            place(folder, token).unlink(missing_ok=True)
 
 
 def connected(address: str) -> Any:

@@ -2,18 +2,20 @@
 
 There is no launcher that numbers them, and none that keeps them alive. Whoever finds the run
 without an owner becomes it; the others work on blocks until it is done. Where the owner ends before
-its time (killed, or out of time), they finish their calls, and one of them owns the run next.
+its time (killed, out of time, asleep for longer than its lease), they finish their calls, and one
+of them owns the run next.
 """
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from mirage.errors import LockedError
-from mirage.scale.roll_call import ORPHANED
+from mirage.report import ORPHANED
 from mirage.work.rank import Rank
 
 LAUNCH = "join"
@@ -36,15 +38,9 @@ def join(count: int, work: Callable[[Rank], Summary]) -> Summary:
     `work` raises LockedError where the run has another owner, or has just lost it.
     """
     while True:
-        try:
-            return work(Rank(0, count, LAUNCH, elected=True))
-        except LockedError:
-            pass
-        number = secrets.randbelow(1 << 31) + 1
-        try:
-            summary = work(Rank(number, count, LAUNCH, elected=True))
-        except LockedError:
-            time.sleep(PAUSE_SECONDS)
-            continue
-        if summary.state != ORPHANED:
-            return summary
+        for number in (0, secrets.randbelow(1 << 31) + 1):
+            with contextlib.suppress(LockedError):
+                summary = work(Rank(number, count, LAUNCH, elected=True))
+                if summary.state != ORPHANED:
+                    return summary
+        time.sleep(PAUSE_SECONDS)

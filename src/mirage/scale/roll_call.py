@@ -14,17 +14,14 @@ from dataclasses import dataclass, field
 
 from mirage.errors import LockedError, RunError
 from mirage.pipeline import too_many
-from mirage.report import Progress, others
+from mirage.report import DONE, ENDED, ORPHANED, STOPPED, Progress, others
 from mirage.work.folder import RunFolder
 from mirage.work.gate import OPEN, Sign
-from mirage.work.lock import is_owned
+from mirage.work.lock import Lock, is_owned, launch_of, owner_of
 from mirage.work.rank import Rank
 
-DONE, STOPPED, INTERRUPTED = "done", "stopped", "interrupted"
-ORPHANED = "orphaned"
-"""An elected rank whose owner has ended before the run was done."""
-ENDED = (DONE, STOPPED, INTERRUPTED, ORPHANED)
 OWNER_GONE = "rank 0 has ended"
+TAKEN_OVER = "another process has taken the run over"
 LOOK_SECONDS = 0.05
 OWNER_SECONDS = 300.0
 LAST_WORDS_SECONDS = 5.0
@@ -34,7 +31,8 @@ LAST_WORDS_SECONDS = 5.0
 class RollCall:
     """One rank's view of all: `mine` is its own progress, `shown` that of all ranks together.
 
-    The two are one where it is alone, or has joined by itself and does not own the run.
+    The two are one where it is alone, or has joined by itself and does not own the run. `lock` is
+    the owner's.
     """
 
     folder: RunFolder
@@ -43,6 +41,7 @@ class RollCall:
     max_failures: float | int | None = None
     mine: Progress = field(init=False)
     entered: Sign = field(init=False)
+    lock: Lock | None = None
 
     def __post_init__(self) -> None:
         alone = not self.rank.shares or (self.rank.elected and not self.rank.owns)
@@ -57,8 +56,8 @@ class RollCall:
         while (sign := self.folder.gate.entry(self.rank.launch)) is None:
             if self.rank.parent not in (0, os.getppid()):
                 raise RunError(f"rank 0 has ended before the run in {self.folder.root} began")
-            if self.rank.elected and not is_owned(self.folder.root):
-                raise LockedError(f"the run in {self.folder.root} has no owner any more")
+            if self.rank.elected:
+                self._expect_owner()
             if time.monotonic() > deadline:
                 raise RunError(
                     f"rank 0 has not begun the run in {self.folder.root} for {OWNER_SECONDS:.0f} "
@@ -66,11 +65,27 @@ class RollCall:
                 )
             time.sleep(LOOK_SECONDS)
         if sign.makes not in ("", makes):
-            raise RunError(f"rank {self.rank.number} has another configuration than rank 0")
+            who = "this process" if self.rank.elected else f"rank {self.rank.number}"
+            raise RunError(f"{who} has another configuration than the owner of the run, rank 0")
         self.entered = sign
+
+    def _expect_owner(self) -> None:
+        """Raise LockedError where nobody owns the run any more, RunError where its owner shares it
+        with others, or not at all.
+        """
+        root = self.folder.root
+        if not is_owned(root) or (launch := launch_of(root)) is None:
+            raise LockedError(f"the run in {root} has no owner any more")
+        if launch not in ("", self.rank.launch):
+            raise RunError(f"the run in {root} is shared by others: {owner_of(root)} and its ranks")
+        if not launch:
+            message = f"{owner_of(root)}, which does not share it: wait, or start it with --join"
+            raise RunError(f"the run in {root} is in use by {message}")
 
     def look(self) -> str:
         """Save what this rank has done; returns why it must stop, empty where it need not."""
+        if self.rank.owns and self.lost:
+            return TAKEN_OVER
         self.save()
         if not self.rank.shares:
             return ""
@@ -78,8 +93,15 @@ class RollCall:
             return self._trouble()
         return "" if self.folder.gate.admits(self.entered) else OWNER_GONE
 
+    @property
+    def lost(self) -> bool:
+        """Whether the run has another owner by now: this rank, or its owner, was asleep."""
+        if self.lock is not None:
+            return not self.lock.held
+        return not self.folder.gate.follows(self.entered)
+
     def save(self) -> None:
-        if not self.rank.owns and not self.folder.gate.follows(self.entered):
+        if self.lost:
             return  # another launch has this place now
         if self.rank.owns and self.rank.shares:
             self.shown.phase = self.mine.phase
@@ -103,7 +125,7 @@ class RollCall:
     def verdict(self, reason: str) -> tuple[str, str]:
         """How this rank has ended, and why, where it was stopped: well where the owner has."""
         if self.rank.owns:
-            return STOPPED, reason
+            return ORPHANED if self.rank.elected and self.lost else STOPPED, reason
         sign = self.folder.gate.read()
         last = sign.state if sign is not None and sign.lock == self.entered.lock else ""
         if last == DONE:
@@ -116,16 +138,16 @@ class RollCall:
         """Have the other ranks of the launch end, those too that have yet to begin; the first word
         counts.
         """
-        if not self.rank.shares:
+        if not self.rank.shares or self.lock is None or self.lost:
             return
         sign = self.folder.gate.read()
         if sign is None or sign.state == OPEN:
-            self.folder.gate.write(self.rank.launch, state, "" if sign is None else sign.makes)
+            self.folder.gate.write(self.lock, state, "" if sign is None else sign.makes)
 
     async def end(self, state: str, reason: str) -> None:
         """The last word of this rank; the owner waits for that of the others, if not for long."""
         self.mine.trouble = self.shown.trouble = reason
-        if self.rank.owns and self.rank.shares:
+        if self.rank.owns and self.rank.shares and not self.lost:
             self.close(state)
             deadline = time.monotonic() + LAST_WORDS_SECONDS
             while any(each.phase not in ENDED for each in self._others()):

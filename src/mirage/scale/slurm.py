@@ -16,6 +16,7 @@ from pathlib import Path
 import orjson
 
 from mirage.errors import RunError
+from mirage.scale.token import TOKEN
 
 JOBS = "jobs.jsonl"
 STATES = "PENDING,RUNNING,CONFIGURING,SUSPENDED,REQUEUED,REQUEUE_HOLD,SPECIAL_EXIT,RESIZING"
@@ -52,8 +53,11 @@ class Submitted:
     time: float = field(default_factory=time.time)
 
 
-def script(name: str, folder: Path, command: Sequence[str], wants: Allocation) -> str:
-    """The batch script of an array whose every task runs `command`.
+def script(
+    name: str, folder: Path, command: Sequence[str], wants: Allocation, token: str = ""
+) -> str:
+    """The batch script of an array whose every task runs `command`, and finds `token` in the run's
+    folder (token.py).
 
     SIGUSR1 goes to the batch shell, which the command has replaced: it drains, journals and ends.
     """
@@ -62,7 +66,7 @@ def script(name: str, folder: Path, command: Sequence[str], wants: Allocation) -
         "array": f"0-{wants.tasks - 1}",
         "nodes": "1",
         "ntasks": "1",
-        "output": str(folder / "%A_%a.log"),
+        "output": str(folder).replace("%", "%%") + "/%A_%a.log",
         "open-mode": "append",
         "signal": f"B:USR1@{wants.grace}",
         "account": wants.account,
@@ -77,6 +81,8 @@ def script(name: str, folder: Path, command: Sequence[str], wants: Allocation) -
     lines = [f"#SBATCH --{name}={said(value)}" for name, value in options.items() if value]
     lines += [f"#SBATCH {one_line(line)}" for line in wants.lines]
     body = ["set -euo pipefail"]
+    if token:
+        body.append(f"export {TOKEN}={shlex.quote(token)}")
     if wants.environment is not None:
         body.append(f"source {shlex.quote(str(wants.environment.absolute()))}")
     words = shlex.join(command)
@@ -88,7 +94,9 @@ def script(name: str, folder: Path, command: Sequence[str], wants: Allocation) -
 def said(value: object) -> str:
     """A value on an #SBATCH line; it is not the shell that reads it."""
     text = one_line(str(value))
-    return f'"{text}"' if " " in text else text
+    if not set(text) & set(" \t\"'\\#"):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def one_line(text: str) -> str:

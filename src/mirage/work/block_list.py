@@ -1,7 +1,8 @@
 """`blocks.jsonl`: the blocks of a run, a line each, in order.
 
 Only the run's owner appends; any process may read on where it left off. A line that was cut off is
-not there: its block is found again.
+not there: its block is found again. An owner who has slept through its lease may append beside its
+successor: both have found the same blocks, and each counts once.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import orjson
+from xxhash import xxh3_64_digest
 
 from mirage.errors import RunError
 from mirage.record import Span
@@ -23,41 +25,58 @@ class BlockList:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._at = 0
-        self._count = 0
+        self._lines: list[bytes] = []  # hashes
 
     def more(self) -> list[Block]:
-        """The blocks that were stored since the last call. Raises RunError where one is damaged."""
+        """The blocks that were stored since the last call. Raises RunError where one is damaged.
+
+        What cannot be read is an owner's end, and skipped where another has gone on behind it.
+        """
         try:
             with self.path.open("rb") as file:
                 file.seek(self._at)
                 data = file.read()
         except FileNotFoundError:
             return []
-        data = data[: data.rfind(b"\n") + 1]
-        found = [self._block(line) for line in data.splitlines()]
-        self._at += len(data)
+        found, at, known = [], 0, 0
+        while end := data.find(b"\n", at) + 1:
+            line, at = data[at:end], end
+            if (block := read(line)) is None:
+                continue
+            if self._is_new(block, line):
+                found.append(block)
+            known = end
+        self._at += known
         return found
 
-    def _block(self, line: bytes) -> Block:
-        try:
-            stored = orjson.loads(line)
-            block = Block(stored["number"], tuple(Span(**span) for span in stored["spans"]))
-        except (ValueError, TypeError, LookupError) as exc:
-            raise RunError(f"{self.path} is damaged: {exc}") from exc
-        if block.number != self._count:
-            raise RunError(f"{self.path} is damaged: block {block.number} follows {self._count}")
-        self._count += 1
-        return block
+    def _is_new(self, block: Block, line: bytes) -> bool:
+        """Whether it is the next one, and not one of those before. Raises RunError for another."""
+        known, hashed = len(self._lines), xxh3_64_digest(line)
+        if block.number < known and self._lines[block.number] == hashed:
+            return False
+        if block.number != known:
+            raise RunError(f"{self.path} is damaged: block {block.number} follows {known}")
+        self._lines.append(hashed)
+        return True
 
     def append(self, block: Block) -> None:
         """Store a block, on disk before this returns."""
         self.more()
         line = orjson.dumps(asdict(block), option=orjson.OPT_APPEND_NEWLINE)
+        if block.number < len(self._lines) and not self._is_new(block, line):
+            return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("ab") as file:
-            file.truncate(self._at)  # without what a killed owner left of a line
-            file.write(line)
+            cut_off = file.tell() > self._at  # a killed owner left part of a line
+            file.write(b"\n" * cut_off + line)
             file.flush()
             os.fsync(file.fileno())
-        self._at += len(line)
-        self._count += 1
+
+
+def read(line: bytes) -> Block | None:
+    """The block of a line; None where it is not whole."""
+    try:
+        stored = orjson.loads(line)
+        return Block(stored["number"], tuple(Span(**span) for span in stored["spans"]))
+    except (ValueError, TypeError, LookupError):
+        return None

@@ -16,7 +16,7 @@ from pathlib import Path
 import orjson
 
 from mirage.atomic import write_bytes
-from mirage.work.lock import is_owned, now, process_start
+from mirage.work.lock import Lock, is_owned, now, process_start
 
 OPEN = "open"
 
@@ -34,7 +34,7 @@ class Sign:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """The gate of the run in `folder`. Only the owner of the run writes it."""
+    """The gate of the run in `folder`. Only who holds the lock of the run writes it."""
 
     folder: Path
 
@@ -42,8 +42,10 @@ class Gate:
     def path(self) -> Path:
         return self.folder / "open"
 
-    def write(self, launch: str, state: str, makes: str) -> None:
-        sign = Sign(launch, state, makes, self._lock())
+    def write(self, lock: Lock, state: str, makes: str) -> None:
+        """Raises LockedError where another has the run by now: its gate stays as it is."""
+        lock.check()
+        sign = Sign(lock.launch, state, makes, lock.text)
         write_bytes(self.path, orjson.dumps(asdict(sign)))
 
     def read(self) -> Sign | None:

@@ -1,6 +1,8 @@
 """One process owns a folder at a time: a lock file made with O_EXCL, kept alive by a heartbeat.
 
-A lock is stale when its process is gone (on this host) or its heartbeat has stopped (on another).
+A lock is stale when its process is gone (where this one can see it) or its heartbeat has stopped
+(on another host, in another container). Who was asleep for so long may wake up: it finds that the
+lock is not `held` any more, and its heart beats for no other's.
 Whoever removes a stale lock first claims the right to, with a file made likewise, so that nobody
 removes the lock of a faster successor.
 """
@@ -9,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import socket
 import threading
 import time
@@ -52,30 +55,34 @@ class Heart:
     """The thread that keeps a process's locks alive, for as long as it holds any."""
 
     def __init__(self) -> None:
-        self._paths: set[Path] = set()
+        self._files: dict[Path, int] = {}
         self._beats = False
         self._changed = threading.Condition()
 
     def add(self, path: Path) -> None:
+        """The file that is there now, not the one that another may put in its place."""
+        file = os.open(path, os.O_WRONLY)
         with self._changed:
             if not self._beats:
                 self._beats = True
                 threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
-            self._paths.add(path)
+            self._files[path] = file
 
     def remove(self, path: Path) -> None:
         with self._changed:
-            self._paths.discard(path)
-            if not self._paths:
+            file = self._files.pop(path, None)
+            if file is not None:
+                os.close(file)
+            if not self._files:
                 self._changed.notify_all()
 
     def _beat(self) -> None:
         with self._changed:
-            while self._paths:
+            while self._files:
                 self._changed.wait(HEARTBEAT_SECONDS)
-                for path in self._paths:
+                for file in self._files.values():
                     with contextlib.suppress(OSError):
-                        os.utime(path)
+                        os.utime(file)
             self._beats = False
 
 
@@ -83,10 +90,14 @@ HEART = Heart()
 
 
 class Lock:
-    """Ownership of `folder`, from `with` to its end. Raises LockedError where another has it."""
+    """Ownership of `folder`, from `with` to its end. Raises LockedError where another has it.
 
-    def __init__(self, folder: Path) -> None:
+    `launch` names those whom its owner shares the folder with; nobody where it is empty.
+    """
+
+    def __init__(self, folder: Path, launch: str = "") -> None:
         self.path = folder / "lock"
+        self.launch = launch
         self._held = b""
 
     def __enter__(self) -> Lock:
@@ -102,7 +113,8 @@ class Lock:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         while not self._acquire():
             self._break_if_stale()
-        HEART.add(self.path)
+        with contextlib.suppress(FileNotFoundError):  # asleep for so long that it is lost again
+            HEART.add(self.path)
 
     def release(self) -> None:
         HEART.remove(self.path)
@@ -119,8 +131,19 @@ class Lock:
         except FileNotFoundError:
             return False
 
+    def check(self) -> None:
+        """Raise LockedError where it is not held any more."""
+        if not self.held:
+            raise LockedError(f"{self.path.parent} has been taken over by another process")
+
+    @property
+    def text(self) -> str:
+        """What the lock file says of this ownership, and of no other."""
+        return self._held.decode()
+
     def _acquire(self) -> bool:
-        self._held = orjson.dumps(owner())
+        signed = {**owner(), "launch": self.launch, "token": secrets.token_hex(4)}
+        self._held = orjson.dumps(signed)
         try:
             file = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
         except FileExistsError:
@@ -181,7 +204,7 @@ def now(folder: Path) -> float:
 
 def lives(owner: dict[str, Any], age: float) -> bool:
     """Whether the owner that a lock names is alive; `age` is that of its heartbeat, in seconds."""
-    if owner.get("host", socket.gethostname()) == socket.gethostname():
+    if is_here(owner):
         return process_start(owner.get("pid", 0)) == owner.get("started")
     return age < LEASE_SECONDS
 
@@ -190,9 +213,36 @@ def is_owned(folder: Path) -> bool:
     """Whether a living process owns a folder that this one may write to."""
     path = folder / "lock"
     try:
-        return lives(read_owner(path.read_bytes()), now(folder) - path.stat().st_mtime)
+        owner = read_owner(path.read_bytes())
+        age = 0.0 if is_here(owner) else now(folder) - path.stat().st_mtime
+        return lives(owner, age)
     except FileNotFoundError:
         return False
+
+
+def is_here(owner: dict[str, Any]) -> bool:
+    """Whether an owner's process, if it lives, is one that this process can see."""
+    known = {"host": socket.gethostname(), "space": space()}
+    return all(owner.get(key, value) == value for key, value in known.items())
+
+
+def space() -> str:
+    """Among whose processes this one's number means something: those of a container count anew,
+    and may have their host's name.
+    """
+    try:
+        booted = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{booted} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return ""
+
+
+def launch_of(folder: Path) -> str | None:
+    """With whom the owner of a folder shares it; None where nobody owns it."""
+    try:
+        return str(read_owner((folder / "lock").read_bytes()).get("launch", ""))
+    except FileNotFoundError:
+        return None
 
 
 def owner_of(folder: Path) -> str:
@@ -201,7 +251,7 @@ def owner_of(folder: Path) -> str:
         owner = read_owner((folder / "lock").read_bytes())
     except FileNotFoundError:
         return ""
-    if owner.get("host") == socket.gethostname() and not process_start(owner["pid"]):
+    if is_here(owner) and not process_start(owner.get("pid", 0)):
         return ""
     return named(owner)
 
@@ -218,7 +268,8 @@ def read_owner(held: bytes) -> dict[str, Any]:
 def owner() -> dict[str, Any]:
     """This process, as a lock names its owner."""
     pid = os.getpid()
-    return {"host": socket.gethostname(), "pid": pid, "started": process_start(pid)}
+    started = process_start(pid)
+    return {"host": socket.gethostname(), "space": space(), "pid": pid, "started": started}
 
 
 def named(owner: dict[str, Any]) -> str:

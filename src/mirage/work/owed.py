@@ -26,6 +26,8 @@ from mirage.work.rank import ALONE, Rank
 from mirage.work.survey import LOOK_AGAIN_SECONDS
 
 BATCH = 64
+BLOCKS_LOOKED_AT = 2_000
+"""By all ranks but the owner together, in a second, where they look for work that others left."""
 
 Wanted = Callable[[str, str], bool]
 """Whether a failure, given its boundary and kind, is to be tried again."""
@@ -104,13 +106,16 @@ class Reader:
             mine = self.rank.begins_with(block.number)
             if not mine or not (yield from self._take(block)):
                 taken.append(block)
+        taken = deque(sorted(taken, key=lambda block: self.rank.before(block.number)))
         while taken and not self.stopped.is_set():
-            for _ in range(len(taken)):
+            for looks in range(1, len(taken) + 1):
                 block = taken.popleft()
                 if not (yield from self._take(block)):
                     taken.append(block)
+                if not self.rank.owns and looks % max(BLOCKS_LOOKED_AT // self.rank.count, 1) == 0:
+                    self.stopped.wait(1)
             if taken:
-                self.stopped.wait(LOOK_AGAIN_SECONDS)
+                self.stopped.wait(LOOK_AGAIN_SECONDS * self.rank.pace)
 
     def _take(self, block: Block) -> Generator[Batch, None, bool]:
         """What is owed of a block; returns False where another process is at it."""

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+LOOKS_PER_SECOND = 64
+"""Of all ranks together."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rank:
@@ -41,6 +44,17 @@ class Rank:
         own share, they meet only at the end.
         """
         return not self.works or number % self.count == self.number % self.count
+
+    @property
+    def pace(self) -> float:
+        """How many times as long as alone a rank waits before it looks at the run's folder again:
+        many together must not ask its file system more than a few could.
+        """
+        return max(self.count / LOOKS_PER_SECOND, 1)
+
+    def before(self, number: int) -> tuple[int, int]:
+        """The order in which this rank looks at blocks: its own share, then the next rank's."""
+        return (number - self.number) % self.count, number
 
     def share(self, whole: int) -> int:
         """This rank's part of something that all of them have together; at least 1."""

@@ -1,0 +1,196 @@
+"""Processes that slept through their lease: when they wake up they corrupt nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+
+from mirage.engines.mock import Behaviour, MockServer, running
+from mirage.errors import LockedError, RunError
+from mirage.merge import merge
+from mirage.scale import join
+from mirage.scale.roll_call import RollCall
+from mirage.work.block_list import BlockList
+from mirage.work.gate import OPEN, Gate
+from mirage.work.lock import Lock
+
+from .test_sharing import alone, until
+from .trial import Trial, questions
+
+LEASE = 2.0
+ELSEWHERE = """
+import os, sys
+from mirage.work import lock
+lock.LEASE_SECONDS, lock.HEARTBEAT_SECONDS = float(sys.argv.pop(1)), 0.1
+lock.space = lambda: str(os.getpid())  # as if on a host of its own
+from mirage.cli import main
+sys.exit(main())
+"""
+
+
+@pytest.fixture
+def server() -> Iterator[MockServer]:
+    with running(Behaviour(latency=0.1)) as server:
+        yield server
+
+
+def begin(trial: Trial) -> subprocess.Popen[bytes]:
+    """`mirage run --join 2`, on a host of its own, with a short lease."""
+    path = trial.folder / "config.yaml"
+    path.write_bytes(orjson.dumps(trial.config))
+    words = ["run", str(path), "--join", "2", "--json", "--quiet"]
+    return subprocess.Popen(
+        [sys.executable, "-c", ELSEWHERE, str(LEASE), *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def shared(tmp_path: Path, server: MockServer, rows: int) -> Trial:
+    trial = Trial(tmp_path, questions(rows), server.base_url)
+    trial.set(run={"block_rows": 25}, engine={"max_in_flight": 8})
+    return trial
+
+
+def claimed(trial: Trial, pid: int) -> list[Path]:
+    """The locks that a process holds."""
+    found = []
+    for path in [trial.run_dir / "lock", *trial.run_dir.glob("blocks/*/lock")]:
+        try:
+            holder = orjson.loads(path.read_bytes())["pid"]
+        except (FileNotFoundError, orjson.JSONDecodeError):
+            continue
+        if holder == pid:
+            found.append(path)
+    return found
+
+
+@pytest.mark.parametrize("who", ["owner", "other"])
+def test_one_that_wakes_up(tmp_path: Path, server: MockServer, who: str) -> None:
+    """It has lost the run, or its block, and goes on as one of the others; every row is once."""
+    trial = shared(tmp_path, server, 1_500)
+    processes = {process.pid: process for process in (begin(trial) for _ in range(2))}
+    until(lambda: all(claimed(trial, pid) for pid in processes) and server.stats.calls > 100)
+    lock = trial.run_dir / "lock"
+    owner = orjson.loads(lock.read_bytes())["pid"]
+    (other,) = set(processes) - {owner}
+    sleeper = owner if who == "owner" else other
+    os.kill(sleeper, signal.SIGSTOP)
+    server.behaviour = Behaviour(latency=0.02)
+    until(lambda: not claimed(trial, sleeper))
+    os.kill(sleeper, signal.SIGCONT)
+    ended = {pid: process.communicate(timeout=60) for pid, process in processes.items()}
+    codes = {process.returncode for process in processes.values()}
+    assert codes == {0}, ended
+    assert server.stats.calls - 1_500 <= 2 * 8 + 25  # its own block, until it has seen that
+    data = trial.data()
+    assert data == alone(trial)
+
+
+def lose(lock: Lock, launch: str = "another") -> Lock:
+    """As if the lease of a lock had ended: somebody else has it now."""
+    lock.path.unlink()
+    successor = Lock(lock.path.parent, launch)
+    successor.acquire()
+    return successor
+
+
+def test_a_gate_that_is_another_owner_s(tmp_path: Path) -> None:
+    """Who has lost the run shuts no gate of its successor's."""
+    with Lock(tmp_path, "a launch") as lock:
+        successor = lose(lock)
+        Gate(tmp_path).write(successor, OPEN, "makes")
+        with pytest.raises(LockedError, match="taken over"):
+            Gate(tmp_path).write(lock, "stopped", "makes")
+        sign = Gate(tmp_path).read()
+        successor.release()
+    assert sign is not None
+    assert (sign.launch, sign.state) == ("another", OPEN)
+
+
+def test_a_heart_beats_for_no_other(tmp_path: Path) -> None:
+    """The lock of a successor that has died is not kept alive by the one before it."""
+    with Lock(tmp_path) as lock:
+        file = os.open(lock.path, os.O_WRONLY)
+        successor = lose(lock)
+        os.utime(successor.path, (1, 1))
+        os.utime(file)
+        assert successor.path.stat().st_mtime == 1
+        os.close(file)
+        successor.release()
+
+
+def test_two_owners_store_the_same_blocks(tmp_path: Path) -> None:
+    """Both have found them in the same source; each counts once, whoever is ahead."""
+    trial = Trial(tmp_path, questions(40), run={"block_rows": 10})
+    trial.run()
+    path = trial.run_dir / "blocks.jsonl"
+    found = BlockList(path).more()
+    first, second = (BlockList(tmp_path / "blocks.jsonl") for _ in "ab")
+    for one, other in ((0, None), (1, 0), (2, 1), (None, 2), (3, 3)):
+        for blocks, number in ((first, one), (second, other)):
+            if number is not None:
+                blocks.append(found[number])
+    assert BlockList(tmp_path / "blocks.jsonl").more() == found
+
+
+def test_a_run_s_folder_that_is_deleted(tmp_path: Path, server: MockServer) -> None:
+    """The run stops, and says so; no dataset is made of what is left."""
+    trial = shared(tmp_path, server, 2_000)
+    process = begin(trial)
+    until(lambda: server.stats.calls > 50)
+    server.behaviour = Behaviour()
+    (trial.run_dir / "lock").unlink()
+    (trial.run_dir / "blocks.jsonl").write_bytes(b"")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, (out, err)  # it has joined again, and found its blocks anew
+    data = trial.data()
+    assert data == alone(trial)
+
+
+def test_a_plain_run_that_has_lost_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing takes the place of the dataset."""
+    trial = Trial(tmp_path, questions(5))
+    monkeypatch.setattr(Lock, "held", property(lambda lock: lock.path.parent != trial.run_dir))
+    assert trial.run().state == "stopped"
+    (trial.run_dir / "lock").unlink()
+    monkeypatch.setattr(RollCall, "look", lambda ranks: "")  # it wakes up to publish
+    with pytest.raises(LockedError, match="taken over"):
+        trial.run()
+    assert not trial.target.exists()
+
+
+def test_a_run_that_another_does_not_share(tmp_path: Path) -> None:
+    """Who would join is told at once, and by whom it is held."""
+    trial = Trial(tmp_path, questions(5))
+    for launch, message in (("", "does not share it"), ("torchrun", "shared by others")):
+        with Lock(trial.run_dir, launch), pytest.raises(RunError, match=message):
+            join.join(2, lambda rank: trial.run(rank=rank))
+
+
+def test_a_merge_of_blocks_whose_list_is_cut_short(tmp_path: Path) -> None:
+    """What the list says is held against the source, not taken on trust."""
+    trial = Trial(tmp_path, questions(40), run={"block_rows": 10})
+    trial.run()
+    path = trial.run_dir / "blocks.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:3]))
+    with pytest.raises(RunError, match=r"not read beyond in.jsonl row 30"):
+        merge(trial.job())
+
+
+def test_joining_a_run_that_is_done(tmp_path: Path) -> None:
+    """Nothing is owed, and nothing written anew."""
+    trial = Trial(tmp_path, questions(5))
+    trial.run()
+    before = trial.target.stat()
+    assert join.join(2, lambda rank: trial.run(rank=rank)).counts.written == 5
+    assert trial.target.stat() == before
