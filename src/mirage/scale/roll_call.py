@@ -44,6 +44,7 @@ class RollCall:
     lock: Lock | None = None
 
     def __post_init__(self) -> None:
+        self.entered = Sign("", "", "", "")  # nobody's, until it enters
         alone = not self.rank.shares or (self.rank.elected and not self.rank.owns)
         self.mine = self.shown if alone else Progress()
 
@@ -98,7 +99,7 @@ class RollCall:
         """Whether the run has another owner by now: this rank, or its owner, was asleep."""
         if self.lock is not None:
             return not self.lock.held
-        return not self.folder.gate.follows(self.entered)
+        return not self.rank.owns and not self.folder.gate.follows(self.entered)
 
     def save(self) -> None:
         if self.lost:
