@@ -4,7 +4,7 @@
 #   make demo    three runs on shipped data, with the shipped models
 #   make test    all tests that need no torch
 #   make test-engines  tests with models of random weights: installs torch into .venv
-#   make test-scale    clusters as real processes: installs Ray into .venv, uses SLURM where it is
+#   make test-scale    clusters and an S3 server as real processes: installs Ray and moto into .venv, uses SLURM where it is
 #   make check   style, types and structure
 #   make bench   the figures of the README
 #   make clean   remove caches and what `make demo` wrote (.venv stays: make distclean)
@@ -62,7 +62,7 @@ test-scale: $(SCALE)
 	$(BIN)/python -m pytest -q -rs -m scale tests/clusters
 
 $(SCALE): $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[ray]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[ray,remote,scale]'
 	@touch $@
 
 check: setup
