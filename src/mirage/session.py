@@ -117,10 +117,14 @@ def execute(
             except LockedError:  # it was asleep: no reason for the others to end
                 session.ranks.close(INTERRUPTED)
                 raise
+            except (OSError, sqlite3.Error) as exc:
+                if session.ranks.lost:  # files that a successor has swept
+                    raise LockedError(f"the run in {folder.root}: {TAKEN_OVER}") from exc
+                raise
             finally:
                 session.ranks.close(STOPPED)
     except (OSError, sqlite3.Error) as exc:
-        if session.ranks.lost:  # files that a successor has swept
+        if not rank.owns and session.ranks.lost:
             raise LockedError(f"the run in {folder.root}: {TAKEN_OVER}") from exc
         raise RunError(f"the run in {folder.root} cannot go on: {exc}") from exc
 

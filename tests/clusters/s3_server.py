@@ -45,7 +45,7 @@ class Logged:
         torn = torn and self.log.with_suffix(".tear").exists()
         if torn or path.split("/")[2:3] == ["denied"]:
             begin("403 Forbidden", [("Content-Length", str(len(DENIED)))])
-            return [DENIED]
+            return [] if method == "HEAD" else [DENIED]
         answer: Iterable[bytes] = self.app(environ, begin)
         return answer
 
