@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def choosing(*choices: str, question: str = "Which one?") -> Request:
 async def stepwise(engine: Any, question: str, choice: str) -> float:
     """The same number the long way: the whole distribution, once for every token."""
     await engine.start()
-    server = engine._connection
+    server = partial(engine._connection, 60)
 
     def post(path: str, **body: Any) -> Any:
         return server().post(path, orjson.dumps(body))

@@ -42,6 +42,7 @@ MOST_SLOTS = 16
 CONTEXT = 4096
 MAX_TOKENS = 1024
 SMALL_MODEL = 64 << 20
+START_TIMEOUT = 60
 ARGS = frozenset({"mmproj", "threads", "context"})
 PROBE = "mirage1234"
 MEDIA_TYPES = frozenset({"image/jpeg", "image/png"})
@@ -96,7 +97,10 @@ class LlamaEngine:
             what = self._path.name + " with this chat_template" * (self._template is not None)
             raise RunError(f"llama.cpp cannot load {what}: {exc}") from exc
         self._address, self._key = self._server.listening_address, key
-        properties = self._connection().get("/props")
+        starting = self._connection(START_TIMEOUT)
+        # answered by the loop over the slots: a server that ends before this loop began never ends
+        starting.get("/slots")
+        properties = starting.get("/props")
         marker, vision = properties["media_marker"], properties["modalities"]["vision"]
         extra = dict(self._config.extra_body)
         options = {"chat_template_kwargs": extra.pop("chat_template_kwargs", {})}
@@ -108,7 +112,7 @@ class LlamaEngine:
         )
 
     async def complete(self, request: Request) -> Completion:
-        connection = self._connection()
+        connection = self._connection(self._config.timeout)
         self._busy.add(connection)
         loop = asyncio.get_running_loop()
         try:
@@ -138,7 +142,8 @@ class LlamaEngine:
         if self._template is None:
             return
         try:
-            prompt, _ = self._prompts.build(self._connection(), [Message("user", (PROBE,))])
+            connection = self._connection(START_TIMEOUT)
+            prompt, _ = self._prompts.build(connection, [Message("user", (PROBE,))])
         except EngineError as exc:
             raise RunError(f"the chat_template cannot be used: {exc.message}") from exc
         if PROBE not in prompt:
@@ -147,8 +152,8 @@ class LlamaEngine:
                 f"a name that llama.cpp knows, not {self._config.chat_template!r}"
             )
 
-    def _connection(self) -> Loopback:
-        return Loopback(self._address, self._key, self._config.timeout)
+    def _connection(self, timeout: float) -> Loopback:
+        return Loopback(self._address, self._key, timeout)
 
     def _params(self, params: Any, key: str) -> Any:
         params.model.path = str(self._path)
@@ -161,7 +166,7 @@ class LlamaEngine:
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = self._threads
         params.n_threads_http = self.capacity + 2  # each connection holds one
         params.port, params.api_keys = 0, [key]
-        params.ui = params.endpoint_slots = params.warmup = False
+        params.ui = params.warmup = False
         params.cache_ram_mib = 0  # its default keeps up to 8 GiB of old prompts
         params.verbosity = -1
         return params
