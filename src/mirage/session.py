@@ -103,30 +103,35 @@ def execute(
     """
     session = Session(job, progress or Progress(), wanted, rank, watch)
     folder = job.folder
-    try:
+    with on_disk(session):
         if not rank.owns:
             session.ranks.enter(job.work.makes)
             return run_loop(session.run)
         with Lock(folder.root, rank.launch) as lock:
             session.ranks.lock = lock
-            folder.sweep()
-            if accept_changes:
-                folder.start_over()
-            try:
-                return run_loop(session.run)
-            except LockedError:  # it was asleep: no reason for the others to end
-                session.ranks.close(INTERRUPTED)
-                raise
-            except (OSError, sqlite3.Error) as exc:
-                if session.ranks.lost:  # files that a successor has swept
-                    raise LockedError(f"the run in {folder.root}: {TAKEN_OVER}") from exc
-                raise
-            finally:
-                session.ranks.close(STOPPED)
+            with on_disk(session):  # while the lock tells whether the run is still ours
+                folder.sweep()
+                if accept_changes:
+                    folder.start_over()
+                try:
+                    return run_loop(session.run)
+                except LockedError:  # it was asleep: no reason for the others to end
+                    session.ranks.close(INTERRUPTED)
+                    raise
+                finally:
+                    session.ranks.close(STOPPED)
+
+
+@contextlib.contextmanager
+def on_disk(session: Session) -> Iterator[None]:
+    """What the disk refuses ends the run, or tells that a successor has swept its files."""
+    try:
+        yield
     except (OSError, sqlite3.Error) as exc:
-        if not rank.owns and session.ranks.lost:
-            raise LockedError(f"the run in {folder.root}: {TAKEN_OVER}") from exc
-        raise RunError(f"the run in {folder.root} cannot go on: {exc}") from exc
+        root = session.job.folder.root
+        if session.ranks.lost:
+            raise LockedError(f"the run in {root}: {TAKEN_OVER}") from exc
+        raise RunError(f"the run in {root} cannot go on: {exc}") from exc
 
 
 def run_loop(main: Callable[[], Coroutine[Any, Any, T]]) -> T:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from pathlib import Path as FilePath
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -64,6 +65,17 @@ class Document:
                 if key.value == path[-1]:
                     return _start(key)
         return _start(node)
+
+
+def read_text(path: FilePath) -> str:
+    """The text of a YAML file. Raises ConfigError where it is none."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise ConfigError([Mistake("", "not UTF-8 text", str(path))]) from exc
+    except OSError as exc:
+        message = f"cannot be read: {exc.strerror or exc}"
+        raise ConfigError([Mistake("", message, str(path))]) from exc
 
 
 def read_document(text: str, file: str = "") -> Document:

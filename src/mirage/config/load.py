@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from mirage.config.document import Document, read_document, written
+from mirage.config.document import Document, read_document, read_text, written
 from mirage.config.environment import expand, is_below, redact
 from mirage.config.mistakes import explain
 from mirage.config.models import Config
@@ -67,14 +67,7 @@ def load_config(
     if isinstance(path_or_text, str) and "\n" in path_or_text:
         return parse_config(path_or_text, overrides=overrides)
     path = FilePath(path_or_text)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as exc:
-        raise ConfigError([Mistake("", "not UTF-8 text", str(path))]) from exc
-    except OSError as exc:
-        message = f"cannot be read: {exc.strerror or exc}"
-        raise ConfigError([Mistake("", message, str(path))]) from exc
-    return parse_config(text, str(path), overrides=overrides)
+    return parse_config(read_text(path), str(path), overrides=overrides)
 
 
 def parse_config(

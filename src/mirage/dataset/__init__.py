@@ -1,7 +1,7 @@
 """A dataset as a whole, without any model: convert it, verify it, look at it.
 
     opening.py        which format a dataset is in, and its rows
-    conversion.py     from one format to another
+    conversion.py     from one format to another; refusals.py lists what is left out
     checksums.py      MD5 sums
     verification.py   every row held against the rules, every image decoded
     containers.py     the rules of what rows are kept in; metadata.py looks into tables for it

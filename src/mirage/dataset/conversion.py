@@ -8,21 +8,19 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import orjson
 
 from mirage import atomic
 from mirage.config.data import SinkConfig, SourceConfig
 from mirage.dataset.opening import opened, training_format
-from mirage.errors import RecordError
+from mirage.dataset.refusals import Refusals, beside
 from mirage.formats import SHAPES
 from mirage.places import Place, RemotePath, place
 from mirage.places.opening import without_secrets
 from mirage.places.sending import send_one
-from mirage.record import Failed, Sink
+from mirage.record import Sink
 from mirage.sinks import container_of, open_sink
 from mirage.sources import Readable, blocks
 from mirage.sources.blocks import Block
@@ -41,16 +39,18 @@ class Conversion:
     target: str
     read: int = 0
     written: int = 0
-    refused: int = 0
     causes: Counter[str] = field(default_factory=Counter)
     lost: Counter[str] = field(default_factory=Counter)
     failures: Place | None = None
     """Where the refused rows are listed, one JSON object a line; None where there are none."""
 
+    @property
+    def refused(self) -> int:
+        return self.causes.total()
+
     def count(self, part: Part) -> None:
         self.read += part.read
         self.written += part.written
-        self.refused += part.causes.total()
         self.causes.update(part.causes)
         self.lost.update(part.lost)
 
@@ -128,7 +128,7 @@ def write(
         told.count(part)
     if told.written or not told.read:
         into.publish([part.place for part in parts], columns)
-    told.failures = listed(parts, target.with_name(target.name + ".failed.jsonl"))
+    told.failures = listed(parts, target.with_name(beside(target)))
     return told
 
 
@@ -156,24 +156,20 @@ class Part:
         self.causes.clear()
         places: list[str] = []
         with atomic.writing(self.refused) as failures:
-
-            def refuse(place: str, error: RecordError) -> None:
-                self.causes[f"{error.boundary}/{error.kind}"] += 1
-                failed = Failed(place, error.boundary, error.kind, error.message)
-                failures.write(orjson.dumps(asdict(failed), option=orjson.OPT_APPEND_NEWLINE))
+            refusals = Refusals(failures, self.causes)
 
             def rows() -> Iterator[Mapping[str, Any]]:
                 for span in self.block.spans:
                     for record in source.read(span):
                         if record.fault is not None:
-                            refuse(record.place, record.fault)
+                            refusals.add(record.place, record.fault)
                             continue
                         places.append(record.place)
                         yield record.values
 
             report = sink.write(self.place, rows(), columns)
             for index, error in report.rejected:
-                refuse(places[index], error)
+                refusals.add(places[index], error)
         self.written, self.lost = report.rows, report.lost
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
-
-import orjson
 
 from mirage import atomic
 from mirage.dataset.conversion import Conversion, Progress
+from mirage.dataset.refusals import Refusals, settled
 from mirage.dataset.verification import Report, Verification, decoded
 from mirage.errors import MediaError, RecordError, SourceError
 from mirage.formats.shape import Fault, Reading, among
 from mirage.media import sniff
-from mirage.record import Failed, Image
+from mirage.record import Image
 from mirage.sources.mimicit_files import datasets
 from mirage.store import FLAWS, NOTES, Finding, ImageStore, StoreWriter, open_store, unpacked
 
@@ -31,18 +29,13 @@ def convert(path: Path, target: Path, progress: Progress = lambda rows: None) ->
     """
     done = Conversion(STORE, STORE)
     with opened(path) as source, atomic.workspace(target.absolute().parent) as room:
-        refused = room / "failed.jsonl"
-        with refused.open("wb") as failures, StoreWriter(target) as store:
-
-            def refuse(place: str, error: RecordError) -> None:
-                done.refused += 1
-                done.causes[f"{error.boundary}/{error.kind}"] += 1
-                failed = Failed(place, error.boundary, error.kind, error.message)
-                failures.write(orjson.dumps(asdict(failed), option=orjson.OPT_APPEND_NEWLINE))
+        listed = room / "failed.jsonl"
+        with listed.open("wb") as failures, StoreWriter(target) as store:
+            refusals = Refusals(failures, done.causes)
 
             def lost(finding: Finding) -> None:
                 done.read += 1
-                refuse(finding.place, SourceError(finding.rule, finding.message))
+                refusals.add(finding.place, SourceError(finding.rule, finding.message))
 
             for entry in source.entries(lost):
                 done.read += 1
@@ -51,15 +44,10 @@ def convert(path: Path, target: Path, progress: Progress = lambda rows: None) ->
                     store.add(entry.key, unpacked(source.text(entry))[0], place)
                     done.written += 1
                 except RecordError as error:
-                    refuse(place, error)
+                    refusals.add(place, error)
                 if done.read % STEP == 0:
                     progress(done.read)
-        listed = target.with_name(target.name + ".failed.jsonl")
-        if done.refused:
-            atomic.settle(refused, listed)
-            done.failures = listed
-        else:
-            listed.unlink(missing_ok=True)
+        done.failures = settled(listed, done.causes, target)
     return done
 
 

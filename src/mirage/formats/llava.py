@@ -9,7 +9,7 @@ Shape and rules: https://github.com/haotian-liu/LLaVA/blob/main/docs/Finetune_Cu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from mirage.formats.instruction import Instruction, Role, Turn, turn
@@ -45,10 +45,7 @@ class Llava:
         return sample
 
     def write(self, sample: Instruction) -> dict[str, Any]:
-        images = [image for _, image in sample.images]
-        shown = {"image": images if len(images) > 1 else images[0]} if images else {}
-        said = {"conversations": said_of(sample)}
-        return {"id": sample.id, **shown, **said, **beside(sample.meta, KEYS)}
+        return row_of(sample, KEYS)
 
 
 def turns_of(found: Any, reading: Reading) -> tuple[Turn, ...]:
@@ -72,6 +69,10 @@ def turns_of(found: Any, reading: Reading) -> tuple[Turn, ...]:
     return tuple(turns)
 
 
-def said_of(sample: Instruction) -> list[dict[str, str]]:
+def row_of(sample: Instruction, keys: Iterable[str]) -> dict[str, Any]:
+    """The row of a sample, further columns beside the format's own `keys`."""
     names = {role: who for who, role in FROM.items()}
-    return [{"from": names[each.role], "value": tagged(each, "\n")} for each in sample.turns]
+    said = [{"from": names[each.role], "value": tagged(each, "\n")} for each in sample.turns]
+    images = [image for _, image in sample.images]
+    shown = {"image": images if len(images) > 1 else images[0]} if images else {}
+    return {"id": sample.id, **shown, "conversations": said, **beside(sample.meta, keys)}

@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from mirage.formats.instruction import Instruction
-from mirage.formats.llava import said_of, turns_of
-from mirage.formats.messages import beside, identity
+from mirage.formats.llava import row_of, turns_of
+from mirage.formats.messages import identity
 from mirage.formats.shape import CONVERSATION, Holds, Reading, alternating, extras
 from mirage.formats.tags import TAG, no_tag, only_images, untagged
 
@@ -54,9 +54,6 @@ class QwenVl:
         return sample
 
     def write(self, sample: Instruction) -> dict[str, Any]:
-        images = [image for _, image in sample.images]
-        shown = {"image": images if len(images) > 1 else images[0]} if images else {}
         for number, turn in enumerate(sample.turns):
             untagged(turn.text, f"turn {number}", (TAG, *RESERVED))
-        said = {"conversations": said_of(sample)}
-        return {"id": sample.id, **shown, **said, **beside(sample.meta, KEYS)}
+        return row_of(sample, KEYS)

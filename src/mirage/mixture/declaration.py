@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mirage.config.document import Document, read_document, written
+from mirage.config.document import Document, read_document, read_text, written
 from mirage.errors import ConfigError, Mistake
 from mirage.names import Path as Keys
 from mirage.names import suggest
@@ -68,14 +68,7 @@ class Declaration:
 def load_declaration(path: str | Path) -> Declaration:
     """Read a data YAML. Raises ConfigError with all mistakes."""
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as exc:
-        raise ConfigError([Mistake("", "not UTF-8 text", str(path))]) from exc
-    except OSError as exc:
-        message = f"cannot be read: {exc.strerror or exc}"
-        raise ConfigError([Mistake("", message, str(path))]) from exc
-    reader = _Reader(read_document(text, str(path)), path)
+    reader = _Reader(read_document(read_text(path), str(path)), path)
     found = reader.declaration()
     if reader.mistakes:
         raise ConfigError(reader.mistakes)

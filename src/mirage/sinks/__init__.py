@@ -92,9 +92,7 @@ def _afar(config: SinkConfig, stage: Path, here: Callable[..., Sink]) -> Sink:
     def make(path: Path) -> Sink:
         return here(config.model_copy(update={"path": f"{path}{end}"}), at=target)
 
-    sink = RemoteSink(target, stage.absolute(), make)
-    _ = sink.rows  # whatever is wrong with it is wrong now
-    return sink
+    return RemoteSink(target, stage.absolute(), make)
 
 
 def sendable(config: SinkConfig) -> RemotePath:

@@ -8,7 +8,7 @@ refused.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,33 +18,14 @@ import orjson
 from mirage import atomic
 from mirage.errors import RunError
 from mirage.formats.dataset_info import NAME, Described, Info, load, updated
-from mirage.record import PartReport, Sink
+from mirage.sinks.over import Over
 
 
-@dataclass(slots=True)
-class AlikeSink:
+@dataclass
+class AlikeSink(Over):
     """Rows of which all have a column, or none has. Raises RunError for others, at the end."""
 
-    rows: Sink
     column: str
-
-    @property
-    def suffix(self) -> str:
-        return self.rows.suffix
-
-    def check(self) -> None:
-        self.rows.check()
-
-    def write(
-        self, part: Path, rows: Iterable[Mapping[str, Any]], columns: Any | None = None
-    ) -> PartReport:
-        return self.rows.write(part, rows, columns)
-
-    def columns(self, parts: Sequence[Path]) -> Any | None:
-        return self.rows.columns(parts)
-
-    def fits(self, part: Path, columns: Any | None) -> bool:
-        return self.rows.fits(part, columns)
 
     def publish(self, parts: Sequence[Path], columns: Any | None) -> None:
         if len({*kinds(parts, self.column)}) > 1:
@@ -55,7 +36,7 @@ class AlikeSink:
         self.rows.publish(parts, columns)
 
 
-@dataclass(slots=True)
+@dataclass
 class DescribedSink(AlikeSink):
     """Rows in one file of JSON, and what LLaMA-Factory has to know of it."""
 

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,27 +22,19 @@ from mirage.formats.dataset_info import NAME
 from mirage.places import RemotePath
 from mirage.places.remote import MARKER
 from mirage.places.sending import Sending, send_one
-from mirage.record import PartReport, Sink
+from mirage.record import Sink
 from mirage.sinks.images import FOLDER
+from mirage.sinks.over import Over
 
 THREADS = 8
 
 
-@dataclass
-class RemoteSink:
+class RemoteSink(Over):
     """`make` gives the sink that writes to a path of this machine."""
 
-    path: RemotePath
-    stage: Path
-    make: Callable[[Path], Sink]
-
-    @cached_property
-    def rows(self) -> Sink:
-        return self.make(self.stage / self.path.name)
-
-    @property
-    def suffix(self) -> str:
-        return self.rows.suffix
+    def __init__(self, path: RemotePath, stage: Path, make: Callable[[Path], Sink]) -> None:
+        super().__init__(make(stage / path.name))
+        self.path, self.stage, self.make = path, stage, make
 
     def check(self) -> None:
         """Raises RunError also where the store, or what stands there, cannot be looked at."""
@@ -80,17 +70,6 @@ class RemoteSink:
             here.with_name(NAME).write_bytes(self.path.with_name(NAME).read_bytes())
         except FileNotFoundError:
             return
-
-    def write(
-        self, part: Path, rows: Iterable[Mapping[str, Any]], columns: Any | None = None
-    ) -> PartReport:
-        return self.rows.write(part, rows, columns)
-
-    def columns(self, parts: Sequence[Path]) -> Any | None:
-        return self.rows.columns(parts)
-
-    def fits(self, part: Path, columns: Any | None) -> bool:
-        return self.rows.fits(part, columns)
 
     def publish(self, parts: Sequence[Path], columns: Any | None) -> None:
         """Make the dataset here and send it. Safe when it is repeated."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,27 +17,20 @@ from mirage.errors import SinkError
 from mirage.formats import recognise, shape
 from mirage.formats.instruction import Instruction, Shown
 from mirage.formats.shape import Reading, Shape, among, fit
-from mirage.record import Image, PartReport, Sink
+from mirage.record import Image, PartReport
+from mirage.sinks.over import Over
 
 
-@dataclass(slots=True)
-class ShapedSink:
+@dataclass
+class ShapedSink(Over):
     """A sink of rows in the shape of a format. `home` is the folder that image paths are relative
     to; None where the rows hold the bytes of images.
     """
 
-    rows: Sink
     shape: Shape
     home: Path | None
     copies: bool = False
     strict: bool = False
-
-    @property
-    def suffix(self) -> str:
-        return self.rows.suffix
-
-    def check(self) -> None:
-        self.rows.check()
 
     def write(
         self, part: Path, rows: Iterable[Mapping[str, Any]], columns: Any | None = None
@@ -83,15 +76,6 @@ class ShapedSink:
         if not self.shape.absolute and path.startswith(f"{home}/"):
             path = path[len(str(home)) + 1 :]
         return Image(path, path=image.path)
-
-    def columns(self, parts: Sequence[Path]) -> Any | None:
-        return self.rows.columns(parts)
-
-    def fits(self, part: Path, columns: Any | None) -> bool:
-        return self.rows.fits(part, columns)
-
-    def publish(self, parts: Sequence[Path], columns: Any | None) -> None:
-        self.rows.publish(parts, columns)
 
 
 def sample_of(row: Mapping[str, Any]) -> Instruction:

@@ -10,20 +10,17 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
-
-import orjson
+from typing import TYPE_CHECKING
 
 from mirage import atomic
 from mirage.dataset.conversion import Conversion, Progress
 from mirage.dataset.convertit.frame import Family, Frame, Where
+from mirage.dataset.refusals import Refusals, settled
 from mirage.errors import MediaError, RecordError, boundary
 from mirage.media import guard
 from mirage.media.picture import eight_bit, encode
-from mirage.record import Failed
 from mirage.store import StoreWriter
 
 if TYPE_CHECKING:
@@ -55,6 +52,7 @@ def convert(
     with atomic.workspace(target.parent) as room:
         listed = room / "failed.jsonl"
         with listed.open("wb") as failures, StoreWriter(target) as store:
+            refusals = Refusals(failures, done.causes)
             for frame, found in in_order(family.frames(where), ready, threads):
                 done.read += 1
                 try:
@@ -63,25 +61,13 @@ def convert(
                     store.add(f"{family.short}_IMG_{frame.tail}", found, frame.place)
                     done.written += 1
                 except RecordError as error:
-                    refuse(frame.place, error, done, failures)
+                    refusals.add(frame.place, error)
                 if done.read % STEP == 0:
                     progress(done.read)
             if not done.read:
                 raise ValueError(f"{where.path} holds nothing that this source is made of")
-        target = target.with_name(target.name + ".failed.jsonl")
-        if done.refused:
-            atomic.settle(listed, target)
-            done.failures = target
-        else:
-            target.unlink(missing_ok=True)
+        done.failures = settled(listed, done.causes, target)
     return done
-
-
-def refuse(place: str, error: RecordError, done: Conversion, failures: BinaryIO) -> None:
-    done.refused += 1
-    done.causes[f"{error.boundary}/{error.kind}"] += 1
-    failed = Failed(place, error.boundary, error.kind, error.message)
-    failures.write(orjson.dumps(asdict(failed), option=orjson.OPT_APPEND_NEWLINE))
 
 
 def in_order(
