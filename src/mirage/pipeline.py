@@ -158,7 +158,7 @@ class Pipeline:
         work = self.work
         if self.rank.owns:
             return Survey(work.source, work.folder, self.progress, work.plan.bounds)
-        return Follower(work.folder, self.stopped)
+        return Follower(work.source, work.folder, self.stopped)
 
     def _reader(self, writer: Writer) -> Reader:
         plan, folder, source = self.work.plan, self.work.folder, self.work.source

@@ -113,7 +113,7 @@ class Progress:
     """A run as it goes. `total` is None until the whole source has been surveyed.
 
     `examples` holds the first message of each cause of failure, "boundary/kind"; `trouble` says why
-    a process has stopped, `who` which process it is.
+    a process has stopped, `who` which process it is; `processes` is how many have taken part.
     """
 
     counts: Counts = field(default_factory=Counts)
@@ -130,6 +130,7 @@ class Progress:
     examples: dict[str, str] = field(default_factory=dict)
     trouble: str = ""
     who: str = ""
+    processes: int = 1
 
     @property
     def settled(self) -> int:
@@ -175,6 +176,7 @@ class Progress:
             counts.add(part.counts)
             usage.add(part.usage)
             self.examples |= part.examples
+        self.processes = len({part.who for part in parts if part.who})
         self.counts, self.usage = counts, usage
         for name in ("in_flight", "window", "resumed"):
             setattr(self, name, sum(getattr(part, name) for part in parts))

@@ -54,6 +54,7 @@ class Summary:
     """What a run came to. `usage` is what this process paid for, `total` what the run has so far.
 
     `counts` covers the whole dataset once `state` is "done", and what is settled so far otherwise.
+    `processes` is how many have shared the run since it had this owner.
     """
 
     state: str
@@ -66,6 +67,7 @@ class Summary:
     reason: str = ""
     warnings: list[str] = field(default_factory=list)
     rank: int = 0
+    processes: int = 1
 
     @property
     def exit_code(self) -> int:
@@ -239,6 +241,7 @@ class Session:
             reason=reason,
             warnings=warnings,
             rank=self.rank.number,
+            processes=self.progress.processes,
         )
 
     async def _watch(self, pipeline: Pipeline) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
 
-from mirage import api
+from mirage import __version__, api
 from mirage.engines.mock import Behaviour, MockServer, running
 from mirage.errors import LockedError, RunError, SourceChangedError
 from mirage.merge import merge
@@ -43,11 +46,18 @@ def shared(tmp_path: Path, server: MockServer, rows: int = 1_000) -> Trial:
 def test_those_who_join_write_what_one_writes(tmp_path: Path, server: MockServer) -> None:
     """Whoever comes first owns the run; each row is asked about once."""
     trial = shared(tmp_path, server)
+    server.behaviour = Behaviour(latency=0.5)
     processes = [begin(trial, "--join", "3") for _ in range(3)]
-    assert [end(process)[::2] for process in processes] == [(0, "")] * 3
+    until(lambda: len([*trial.run_dir.glob("progress-*.json")]) == 2)
+    server.behaviour = Behaviour(latency=0.02)
+    ended = [end(process) for process in processes]
+    assert [code for code, _, _ in ended] == [0] * 3, ended
     assert server.stats.calls == 1_000
     assert server.stats.max_in_flight <= IN_FLIGHT
     assert not claims(trial)
+    (summary,) = [summary for _, summary, _ in ended if summary]  # the owner's
+    told = subprocess.check_output([sys.executable, "-m", "mirage", "status", trial.run_dir])
+    assert (summary["processes"], b"processes 3" in told) == (3, True)
     data = trial.data()
     assert data == alone(trial)
 
@@ -93,6 +103,81 @@ def test_too_many_failures_end_them_all(tmp_path: Path, server: MockServer) -> N
     trial.set(run={"max_failures": 40}, engine={"retries": 0})
     processes = [begin(trial, "--join", "2") for _ in range(2)]
     assert sorted(end(process)[0] for process in processes) == [4, 4]
+
+
+@pytest.fixture
+def owned(tmp_path: Path, server: MockServer) -> Iterator[Trial]:
+    """A run that another process owns, and would share."""
+    server.behaviour = Behaviour(latency=0.5)
+    trial = shared(tmp_path, server)
+    trial.set(source={"path": trial.source.name})
+    process = begin(trial, "--join", "2")
+    until(lambda: server.stats.calls > 0)
+    yield trial
+    assert process.poll() is None
+    process.kill()
+    process.communicate()
+
+
+def another(trial: Trial, **keys: Any) -> Trial:
+    """The same run, as another configuration has it."""
+    folder = trial.folder / "another"
+    folder.mkdir()
+    other = Trial(folder)
+    other.config = {**trial.config, **keys}
+    return other
+
+
+def refused(process: subprocess.Popen[bytes]) -> str:
+    """What a process is told that makes nothing; a line."""
+    out, err = process.communicate(timeout=60)
+    assert process.returncode
+    said = orjson.loads(out)["error"] if out else err.decode().rstrip()
+    assert "\n" not in said
+    return str(said)
+
+
+def test_another_configuration_cannot_join(owned: Trial) -> None:
+    """Another prompt, or another source."""
+    prompt = [{"name": "answer", "type": "llm", "prompt": "Another: {q}"}]
+    other = another(owned, outputs=prompt)
+    other.write(questions(1_000))
+    assert "has another configuration than the owner" in refused(begin(other, "--join", "2"))
+    other.config = {**owned.config, "source": {"path": "in.jsonl", "limit": 90}}
+    assert "has another configuration than the owner" in refused(begin(other, "--join", "2"))
+
+
+def test_another_version_cannot_join(owned: Trial) -> None:
+    """It names both: what one writes, the other may not read."""
+    code = "import sys, mirage; mirage.__version__ = '9.9'; sys.argv[0] = 'mirage'\n"
+    code += "from mirage.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "run", owned.folder / "config.yaml", "--join", "2"]
+    other = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert f"is MIRAGE 9.9, the owner of the run, rank 0, {__version__}" in refused(other)
+
+
+def test_a_source_that_is_another_elsewhere(owned: Trial) -> None:
+    """The same path, and another disk: files that are not the owner's are looked into."""
+    other = another(owned)
+    other.write(questions(1_000, start=7))
+    told = refused(begin(other, "--join", "2"))
+    assert "in.jsonl: rows 1 to 40 are not what they are to the owner" in told
+    other.write(questions(1_000))
+    copied = begin(other, "--join", "2")
+    until(lambda: len([*owned.run_dir.glob("progress-*.json")]) == 2)
+    assert copied.poll() is None
+    copied.terminate()
+    assert end(copied)[0] == 130
+
+
+def test_who_is_alone_is_told(tmp_path: Path, server: MockServer) -> None:
+    """Others that see another disk cannot be seen; that nobody has come can."""
+    trial = shared(tmp_path, server, 40)
+    code, summary, err = end(begin(trial, "--join", "2"))
+    assert (code, summary["processes"]) == (0, 1), err
+    assert "of about 2 processes this one alone has worked" in str(summary["warnings"])
+    _, nothing_owed, _ = end(begin(trial, "--join", "2"))
+    assert nothing_owed["warnings"] == []
 
 
 def finished(tmp_path: Path) -> Trial:

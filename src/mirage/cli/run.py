@@ -214,6 +214,8 @@ def told(summary: Summary, progress: Progress, found: Mapping[str, str]) -> Iter
         total = summary.total
         paid = f"{total.prompt_tokens:,} in, {total.completion_tokens:,} out"
         yield field("in all", f"{counted(total.calls, 'call')} paid, tokens {paid}")
+    if summary.processes > 1:
+        yield field("processes", f"{summary.processes:,}")
     if summary.state == "done":
         yield field("dataset", near(summary.target))
     yield field("run", near(summary.folder))

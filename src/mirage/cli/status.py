@@ -80,6 +80,8 @@ def told(standing: Status) -> Iterator[tuple[str, str]]:
         for each in standing.workers
     )
     yield "workers", "\n".join(lines)
+    shared = live.get("processes", 1)
+    yield "processes", f"{shared:,}" if shared > 1 and not standing.workers else ""
     jobs = (f"{job.id} {job.state.lower()} {job.node}".strip() for job in standing.jobs)
     yield "jobs", "\n".join(jobs)
     causes = sorted(counts.failures.items(), key=lambda item: -item[1])

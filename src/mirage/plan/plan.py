@@ -43,7 +43,7 @@ class Plan:
     models and sampling; `constrained` are the engines that are asked to keep to a schema, `seeing`
     those that are sent images, with an output that does so, `scored`
     those that say how likely choices are, with an output that needs it; `sink_fingerprint` what
-    else decides a part. `declared` gives the types of columns that are known beforehand, `bounds`
+    else decides a part, `source_fingerprint` what is read. `declared` gives the types of columns that are known beforehand, `bounds`
     the size of a block.
     """
 
@@ -61,6 +61,7 @@ class Plan:
     declared: Mapping[str, str]
     fingerprint: bytes
     sink_fingerprint: str
+    source_fingerprint: str
     bounds: Bounds
     on_error: str
     max_failures: float | int | None
@@ -109,6 +110,7 @@ def build(loaded: Loaded) -> Plan:
         declared=column_types(declared),
         fingerprint=fingerprint(declared, engines, steps),
         sink_fingerprint=digest(config.sink and config.sink.model_dump()).hex(),
+        source_fingerprint=digest([each.model_dump() for each in config.sources]).hex(),
         bounds=Bounds(rows=config.run.block_rows or BOUNDS.rows),
         on_error=config.run.on_error,
         max_failures=config.run.max_failures,

@@ -12,10 +12,11 @@ import contextlib
 import secrets
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 from mirage.errors import LockedError
-from mirage.report import ORPHANED
+from mirage.report import DONE, ORPHANED, Progress
 from mirage.work.rank import Rank
 
 LAUNCH = "join"
@@ -27,6 +28,12 @@ class Ended(Protocol):
 
     @property
     def state(self) -> str: ...
+    @property
+    def rank(self) -> int: ...
+    @property
+    def processes(self) -> int: ...
+    @property
+    def folder(self) -> Path: ...
 
 
 Summary = TypeVar("Summary", bound=Ended)
@@ -44,3 +51,16 @@ def join(count: int, work: Callable[[Rank], Summary]) -> Summary:
                 if summary.state != ORPHANED:
                     return summary
         time.sleep(PAUSE_SECONDS)
+
+
+def lonely(summary: Ended, count: int, progress: Progress) -> list[str]:
+    """A warning where others were to come, and none has: nothing tells two that see different disks
+    of each other.
+    """
+    fresh = progress.settled > progress.resumed
+    if summary.state != DONE or summary.rank or not fresh or summary.processes > 1 or count == 1:
+        return []
+    return [
+        f"of about {count} processes this one alone has worked in {summary.folder}: one that ran "
+        "elsewhere at the same time sees another disk there, and has made a dataset of its own"
+    ]

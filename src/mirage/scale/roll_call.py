@@ -12,6 +12,7 @@ import os
 import time
 from dataclasses import dataclass, field
 
+from mirage import __version__
 from mirage.errors import LockedError, RunError
 from mirage.pipeline import too_many
 from mirage.report import DONE, ENDED, ORPHANED, STOPPED, Progress, others
@@ -44,7 +45,7 @@ class RollCall:
     lock: Lock | None = None
 
     def __post_init__(self) -> None:
-        self.entered = Sign("", "", "", "")  # nobody's, until it enters
+        self.entered = Sign()  # nobody's, until it enters
         alone = not self.rank.shares or (self.rank.elected and not self.rank.owns)
         self.mine = self.shown if alone else Progress()
 
@@ -65,10 +66,18 @@ class RollCall:
                     "s: has it failed, or is that folder not the same for all ranks?"
                 )
             time.sleep(LOOK_SECONDS)
-        if sign.makes not in ("", makes):
-            who = "this process" if self.rank.elected else f"rank {self.rank.number}"
-            raise RunError(f"{who} has another configuration than the owner of the run, rank 0")
+        self._compare(sign, makes)
         self.entered = sign
+
+    def _compare(self, sign: Sign, makes: str) -> None:
+        """Raise RunError where this rank is not of one kind with the owner."""
+        who = "this process" if self.rank.elected else f"rank {self.rank.number}"
+        if sign.version != __version__:
+            theirs = sign.version or "another version"
+            message = f"is MIRAGE {__version__}, the owner of the run, rank 0, {theirs}"
+            raise RunError(f"{who} {message}: give all of them the same")
+        if sign.makes not in ("", makes):
+            raise RunError(f"{who} has another configuration than the owner of the run, rank 0")
 
     def _expect_owner(self) -> None:
         """Raise LockedError where nobody owns the run any more, RunError where its owner shares it

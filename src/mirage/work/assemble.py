@@ -184,8 +184,9 @@ class Workplace:
 
     @property
     def makes(self) -> str:
-        """What tells parts of this plan and sink from those of others."""
-        return f"{self.plan.fingerprint.hex()} {self.plan.sink_fingerprint}"
+        """What tells the parts that a process would make from those of others."""
+        plan = self.plan
+        return f"{plan.fingerprint.hex()} {plan.sink_fingerprint} {plan.source_fingerprint}"
 
 
 def assemble(block: Block, work: Workplace, columns: Any = None) -> PartNote:

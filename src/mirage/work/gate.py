@@ -10,11 +10,12 @@ import math
 import os
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import orjson
 
+from mirage import __version__
 from mirage.atomic import write_bytes
 from mirage.work.lock import Lock, is_owned, now, process_start
 
@@ -23,13 +24,16 @@ OPEN = "open"
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """What the gate says: `state` is "open", or how the owner has ended; `makes` names its plan
-    and sink, and is empty where it never came to that; `lock` is what its lock file says."""
+    """What the gate says: `state` is "open", or how the owner has ended; `makes` names its source,
+    plan and sink, and is empty where it never came to that; `lock` is what its lock file says, and
+    `version` that of its package. What another version does not say is empty.
+    """
 
-    launch: str
-    state: str
-    makes: str
-    lock: str
+    launch: str = ""
+    state: str = ""
+    makes: str = ""
+    lock: str = ""
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +49,15 @@ class Gate:
     def write(self, lock: Lock, state: str, makes: str) -> None:
         """Raises LockedError where another has the run by now: its gate stays as it is."""
         lock.check()
-        sign = Sign(lock.launch, state, makes, lock.text)
+        sign = Sign(lock.launch, state, makes, lock.text, __version__)
         write_bytes(self.path, orjson.dumps(asdict(sign)))
 
     def read(self) -> Sign | None:
         try:
-            return Sign(**orjson.loads(self.path.read_bytes()))
+            said = dict(orjson.loads(self.path.read_bytes()))
         except (FileNotFoundError, ValueError, TypeError):
-            return None  # or that of another version
+            return None
+        return Sign(**{each.name: str(said.get(each.name, "")) for each in fields(Sign)})
 
     def entry(self, launch: str) -> Sign | None:
         """The sign of a launch whose owner is there, or was since this process started."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 
+from mirage.errors import SourceChangedError
 from mirage.record import FileState
 from mirage.report import Progress
 from mirage.sources.blocks import Block, Bounds, Readable, blocks
@@ -85,22 +86,37 @@ class Survey:
 
 
 class Follower:
-    """The blocks of a run as its owner finds them, for the other ranks."""
+    """The blocks of a run as its owner finds them, for the other ranks.
 
-    def __init__(self, folder: RunFolder, stopped: threading.Event) -> None:
-        self._folder = folder
+    Raises SourceChangedError where the source is another here than it is there.
+    """
+
+    def __init__(self, source: Readable, folder: RunFolder, stopped: threading.Event) -> None:
+        self._source, self._folder = source, folder
         self._stopped = stopped
+        self._trusted: set[str] = set()
 
     def start(self) -> None:
-        """Nothing to check: the owner has."""
+        """Find the files that are here what they are to the owner; others are looked into."""
+        same = set(self._folder.files()) & set(self._source.files())
+        self._trusted = {state.file for state in same}
 
     def __iter__(self) -> Iterator[Block]:
         found, complete = self._folder.block_list(), False
         while not complete:
             complete = self._folder.surveyed  # asked first: the last block may come in between
-            yield from found.more()
+            yield from map(self._checked, found.more())
             if not complete and self._stopped.wait(LOOK_AGAIN_SECONDS):
                 return
+
+    def _checked(self, block: Block) -> Block:
+        for span in block.spans:
+            if span.file not in self._trusted and not self._source.intact(span):
+                raise SourceChangedError(
+                    f"{span.file}: rows {span.row + 1:,} to {span.row + span.rows:,} are not what "
+                    "they are to the owner of the run, rank 0: give all the same source"
+                )
+        return block
 
     def stop(self) -> None:
         self._stopped.set()
