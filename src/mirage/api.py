@@ -26,7 +26,6 @@ from mirage.merge import Merged
 from mirage.report import DONE, Progress
 from mirage.scale import cluster
 from mirage.scale.join import join as joined
-from mirage.scale.join import lonely
 from mirage.scale.local import PATIENCE_SECONDS, team
 from mirage.scale.ranks import parent, rank_of
 from mirage.scale.token import TOKEN, find
@@ -95,11 +94,10 @@ def run(
     if ray is not None:
         return on_cluster(whole, ray, partial(follow, whole.file, given), progress, accept_changes)
     if join is not None:
-        token, progress = os.environ.get(TOKEN, ""), progress or Progress()
+        token = os.environ.get(TOKEN, "")
         find(folder_of(whole), token)
-        summary = joined(join, lambda rank: start(whole, None, rank, progress, accept_changes))
-        summary.warnings.extend([] if token else lonely(summary, join, progress))
-        return summary
+        work = partial(start, whole, None, progress=progress, accept_changes=accept_changes)
+        return joined(join, work, proven=bool(token))
     if count > 1 and isinstance(config, Loaded) and config.flagged:
         message = "the other processes read the file alone: write the overrides into it"
         raise ConfigError([Mistake("run.workers", message)])

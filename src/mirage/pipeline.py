@@ -193,7 +193,7 @@ class Pipeline:
     def look(self) -> None:
         """Stop where another process has taken a block over: this one was asleep."""
         if not all(run.claim.held for run in tuple(self.open)):
-            self.overslept = not self.reason
+            self.overslept = self.overslept or not self.reason
             self.stop("a block has been taken over by another process")
 
     def stop(self, reason: str) -> None:
@@ -253,7 +253,10 @@ class Pipeline:
     def _publish(self) -> None:
         self.progress.phase = "publishing"
         work, most = self.work, self.work.plan.max_failures
-        found = standing(work, work.folder.blocks())
+        blocks = work.folder.blocks()
+        if sum(block.rows for block in blocks) != self.progress.surveyed:
+            raise RunError(f"{work.folder.root} has lost blocks from its list: run again")
+        found = standing(work, blocks)
         if found.owed:
             raise RunError(f"the dataset is not complete: {told(found.owed)}")
         publish(work, self.target, found, lambda counts: too_many(counts, most))

@@ -158,6 +158,16 @@ def test_a_block_that_was_cut_off(trial: Trial) -> None:
     assert (BlockList(path).more(), trial.data()) == (whole, data)
 
 
+def test_a_list_of_blocks_that_is_lost_on_the_way(trial: Trial, engine: Scripted) -> None:
+    """No dataset is made of what is left; the next run finds the blocks again, and pays nothing."""
+    path = trial.run_dir / "blocks.jsonl"
+    engine.on_call = lambda number: path.unlink() if number == ROWS else None
+    with pytest.raises(RunError, match="lost blocks"):
+        trial.run()
+    assert not trial.target.exists()
+    assert trial.run().counts.written == engine.asked.total() == ROWS
+
+
 @pytest.mark.parametrize("size", [2_000, 10_000, 50_000, 200_000, 400_000])
 def test_a_full_disk(trial: Trial, engine: Scripted, size: int) -> None:
     """Wherever the disk is full, the run ends with one clear error; the next one goes on, and pays

@@ -43,8 +43,8 @@ class Plan:
     models and sampling; `constrained` are the engines that are asked to keep to a schema, `seeing`
     those that are sent images, with an output that does so, `scored`
     those that say how likely choices are, with an output that needs it; `sink_fingerprint` what
-    else decides a part, `source_fingerprint` what is read. `declared` gives the types of columns that are known beforehand, `bounds`
-    the size of a block.
+    else decides a part, `source_fingerprint` what is read. `declared` gives the types of columns
+    that are known beforehand, `bounds` the size of a block.
     """
 
     inputs: tuple[Input, ...]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from mirage.errors import LockedError
-from mirage.report import DONE, ORPHANED, Progress
+from mirage.report import DONE, ORPHANED, Usage
 from mirage.work.rank import Rank
 
 LAUNCH = "join"
@@ -33,34 +33,40 @@ class Ended(Protocol):
     @property
     def processes(self) -> int: ...
     @property
+    def usage(self) -> Usage: ...
+    @property
     def folder(self) -> Path: ...
+    @property
+    def warnings(self) -> list[str]: ...
 
 
 Summary = TypeVar("Summary", bound=Ended)
 
 
-def join(count: int, work: Callable[[Rank], Summary]) -> Summary:
+def join(count: int, work: Callable[[Rank], Summary], *, proven: bool = False) -> Summary:
     """Let `work` do this process's part of a run, as one of about `count`, until the run is over.
 
-    `work` raises LockedError where the run has another owner, or has just lost it.
+    `work` raises LockedError where the run has another owner, or has just lost it. Two processes
+    that see different disks cannot know of each other: a warning says so where no other came,
+    unless it is `proven` that all see the same.
     """
+    met = proven or count == 1
     while True:
         for number in (0, secrets.randbelow(1 << 31) + 1):
             with contextlib.suppress(LockedError):
                 summary = work(Rank(number, count, LAUNCH, elected=True))
                 if summary.state != ORPHANED:
+                    summary.warnings.extend([] if met else lonely(summary))
                     return summary
+            met = True
         time.sleep(PAUSE_SECONDS)
 
 
-def lonely(summary: Ended, count: int, progress: Progress) -> list[str]:
-    """A warning where others were to come, and none has: nothing tells two that see different disks
-    of each other.
-    """
-    fresh = progress.settled > progress.resumed
-    if summary.state != DONE or summary.rank or not fresh or summary.processes > 1 or count == 1:
+def lonely(summary: Ended) -> list[str]:
+    """A warning where a process has made the dataset by itself."""
+    if summary.state != DONE or summary.rank or summary.processes > 1 or not summary.usage.calls:
         return []
     return [
-        f"of about {count} processes this one alone has worked in {summary.folder}: one that ran "
-        "elsewhere at the same time sees another disk there, and has made a dataset of its own"
+        f"no other process has worked in {summary.folder}: one that ran elsewhere at the same time "
+        "sees another disk there, and has made a dataset of its own"
     ]
