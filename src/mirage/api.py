@@ -28,7 +28,7 @@ from mirage.scale import cluster
 from mirage.scale.join import join as joined
 from mirage.scale.local import PATIENCE_SECONDS, team
 from mirage.scale.ranks import parent, rank_of
-from mirage.scale.token import TOKEN, find
+from mirage.scale.token import find
 from mirage.session import Summary, execute
 from mirage.work.lock import owner_of
 from mirage.work.rank import Rank
@@ -94,10 +94,8 @@ def run(
     if ray is not None:
         return on_cluster(whole, ray, partial(follow, whole.file, given), progress, accept_changes)
     if join is not None:
-        token = os.environ.get(TOKEN, "")
-        find(folder_of(whole), token)
-        work = partial(start, whole, None, progress=progress, accept_changes=accept_changes)
-        return joined(join, work, proven=bool(token))
+        work = partial(start, whole, None, progress=progress)
+        return joined(join, folder_of(whole), work, accept_changes=accept_changes)
     if count > 1 and isinstance(config, Loaded) and config.flagged:
         message = "the other processes read the file alone: write the overrides into it"
         raise ConfigError([Mistake("run.workers", message)])

@@ -298,3 +298,11 @@ def test_retry_of_something_else_is_a_mistake(tmp_path: Path) -> None:
     result = mirage("retry", tmp_path)
     assert result.exit_code == 2
     assert "not the folder of a run" in result.stderr
+
+
+@pytest.mark.parametrize("other", [("--workers", "2"), ("--ray",)])
+def test_who_joins_starts_no_others(tmp_path: Path, other: tuple[str, ...]) -> None:
+    """What would be ignored is a mistake."""
+    result = mirage("run", project(tmp_path), "--join", "2", *other)
+    assert result.exit_code == 2
+    assert "neither --workers nor --ray" in result.stderr

@@ -23,7 +23,6 @@ from mirage.work.gate import OPEN
 from mirage.work.lock import Lock
 from mirage.work.rank import Rank
 
-from .engine import Scripted
 from .trial import Trial, lines, questions
 
 IN_FLIGHT = 12
@@ -238,19 +237,6 @@ def test_a_block_that_was_taken_over_is_left_alone(
     with pytest.raises(LockedError, match="taken over"):
         trial.run()
     assert not list(trial.run_dir.glob("blocks/*/part*"))
-
-
-def test_a_block_that_is_taken_over_while_calls_are_slow(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """However often it is looked at until they are finished: that is no reason to stop the run."""
-    engine = Scripted()
-    engine.slow = {"Answer this: question 0": 0.3}
-    trial = Trial(tmp_path, questions(100), engine)
-    monkeypatch.setattr(session, "SAVE_SECONDS", 0.02)
-    monkeypatch.setattr(Lock, "held", property(lambda lock: lock.path.parent == trial.run_dir))
-    with pytest.raises(LockedError, match="taken over"):
-        trial.run()
 
 
 def test_only_files_are_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from mirage import session
 from mirage.engines.mock import Behaviour, MockServer, running
 from mirage.errors import LockedError, RunError
 from mirage.merge import merge
@@ -21,6 +22,7 @@ from mirage.work.block_list import BlockList
 from mirage.work.gate import OPEN, Gate
 from mirage.work.lock import Lock
 
+from .engine import Scripted
 from .test_sharing import alone, until
 from .trial import Trial, questions
 
@@ -169,12 +171,25 @@ def test_a_plain_run_that_has_lost_its_folder(
     assert not trial.target.exists()
 
 
+def test_a_block_that_is_taken_over_while_calls_are_slow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often it is looked at until they are finished: that is no reason to stop the run."""
+    engine = Scripted()
+    engine.slow = {"Answer this: question 0": 0.3}
+    trial = Trial(tmp_path, questions(100), engine)
+    monkeypatch.setattr(session, "SAVE_SECONDS", 0.02)
+    monkeypatch.setattr(Lock, "held", property(lambda lock: lock.path.parent == trial.run_dir))
+    with pytest.raises(LockedError, match="taken over"):
+        trial.run()
+
+
 def test_a_run_that_another_does_not_share(tmp_path: Path) -> None:
     """Who would join is told at once, and by whom it is held."""
     trial = Trial(tmp_path, questions(5))
     for launch, message in (("", "does not share it"), ("torchrun", "shared by others")):
         with Lock(trial.run_dir, launch), pytest.raises(RunError, match=message):
-            join.join(2, lambda rank: trial.run(rank=rank))
+            join.join(2, trial.run_dir, trial.run)
 
 
 def test_a_merge_of_blocks_whose_list_is_cut_short(tmp_path: Path) -> None:
@@ -192,5 +207,5 @@ def test_joining_a_run_that_is_done(tmp_path: Path) -> None:
     trial = Trial(tmp_path, questions(5))
     trial.run()
     before = trial.target.stat()
-    assert join.join(2, lambda rank: trial.run(rank=rank)).counts.written == 5
+    assert join.join(2, trial.run_dir, trial.run).counts.written == 5
     assert trial.target.stat() == before

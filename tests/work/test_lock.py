@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -17,7 +18,7 @@ import pytest
 
 from mirage.errors import LockedError
 from mirage.work import lock
-from mirage.work.lock import Lock, owner_of, process_start
+from mirage.work.lock import Lock, is_owned, owner_of, process_start
 
 HOLD = """
 import sys, time
@@ -93,6 +94,20 @@ def test_an_owner_on_another_host(tmp_path: Path) -> None:
     forge(tmp_path, age=lock.LEASE_SECONDS + 20, host="elsewhere", pid=1, started=1)
     with Lock(tmp_path):
         pass
+
+
+def test_an_owner_in_a_folder_that_cannot_be_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who may only look on sees as well whether he is there."""
+    monkeypatch.setattr(os, "open", refuse)
+    for age, owned in ((0, True), (lock.LEASE_SECONDS + 20, False)):
+        forge(tmp_path, age=age, host="elsewhere", pid=1, started=1)
+        assert is_owned(tmp_path) is owned
+
+
+def refuse(*arguments: object) -> int:
+    raise PermissionError(errno.EACCES, "not here")
 
 
 @pytest.mark.parametrize("held", [b"", b"{", b"[]", b'{"host": "'])

@@ -82,6 +82,11 @@ def run(
     from mirage import api
     from mirage.report import Progress
 
+    if flags["join"] is not None and (ray or flags["workers"]):
+        raise click.UsageError(
+            "--join is for processes that are started by themselves: "
+            "it goes with neither --workers nor --ray"
+        )
     progress = Progress()
     with showing(progress, quiet=quiet or ranked()):
         summary = api.run(

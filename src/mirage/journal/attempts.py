@@ -149,7 +149,10 @@ class Journal:
     def commit(self, group: Group) -> Where:
         """Write a group to this attempt's file; called by the writer's thread alone."""
         row = (self.fingerprint, b"".join(group.keys), array(group.calls), array(group.entries))
-        number = self._connection().execute(ADD, (*row, hash_of(*row))).lastrowid
+        try:
+            number = self._connection().execute(ADD, (*row, hash_of(*row))).lastrowid
+        except (OSError, sqlite3.Error) as exc:
+            raise RunError(f"the journal in {self.folder} cannot be written: {exc}") from exc
         assert number is not None
         return len(self._earlier), number
 

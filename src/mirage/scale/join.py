@@ -9,6 +9,7 @@ of them owns the run next.
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from typing import Protocol, TypeVar
 
 from mirage.errors import LockedError
 from mirage.report import DONE, ORPHANED, Usage
+from mirage.scale.token import TOKEN, find
 from mirage.work.rank import Rank
 
 LAUNCH = "join"
@@ -43,20 +45,26 @@ class Ended(Protocol):
 Summary = TypeVar("Summary", bound=Ended)
 
 
-def join(count: int, work: Callable[[Rank], Summary], *, proven: bool = False) -> Summary:
+def join(
+    count: int, folder: Path, work: Callable[..., Summary], *, accept_changes: bool = False
+) -> Summary:
     """Let `work` do this process's part of a run, as one of about `count`, until the run is over.
 
-    `work` raises LockedError where the run has another owner, or has just lost it. Two processes
-    that see different disks cannot know of each other: a warning says so where no other came,
-    unless it is `proven` that all see the same.
+    It is called with a rank and whether to accept changes of the source, which an heir need not:
+    it has met another process, who did. It raises LockedError where the run has another owner, or
+    has just lost it. Processes that see different disks as the run's `folder` cannot know of each
+    other, unless a token was left there (token.py): a warning says so where no other came.
     """
-    met = proven or count == 1
+    token = os.environ.get(TOKEN, "")
+    find(folder, token)
+    met = False
     while True:
         for number in (0, secrets.randbelow(1 << 31) + 1):
             with contextlib.suppress(LockedError):
-                summary = work(Rank(number, count, LAUNCH, elected=True))
+                rank = Rank(number, count, LAUNCH, elected=True)
+                summary = work(rank, accept_changes=accept_changes and not met)
                 if summary.state != ORPHANED:
-                    summary.warnings.extend([] if met else lonely(summary))
+                    summary.warnings.extend([] if met or token or count == 1 else lonely(summary))
                     return summary
             met = True
         time.sleep(PAUSE_SECONDS)

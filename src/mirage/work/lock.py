@@ -10,6 +10,7 @@ removes the lock of a faster successor.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import socket
@@ -193,12 +194,20 @@ class Lock:
 
 
 def now(folder: Path) -> float:
-    """The file system's own time, so that two hosts' clocks need not agree."""
-    probe = folder / f"clock-{os.getpid()}-{threading.get_ident()}"
-    probe.touch()
+    """The file system's own time, so that two hosts' clocks need not agree; who may only look on
+    has to do with this host's.
+    """
+    probe = folder / f"clock-{secrets.token_hex(8)}"
     try:
-        return probe.stat().st_mtime
+        file = os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+    except OSError as exc:
+        if exc.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            return time.time()
+        raise
+    try:
+        return os.fstat(file).st_mtime  # even where a new owner has swept it away
     finally:
+        os.close(file)
         probe.unlink(missing_ok=True)
 
 
@@ -210,7 +219,7 @@ def lives(owner: dict[str, Any], age: float) -> bool:
 
 
 def is_owned(folder: Path) -> bool:
-    """Whether a living process owns a folder that this one may write to."""
+    """Whether a living process owns a folder."""
     path = folder / "lock"
     try:
         owner = read_owner(path.read_bytes())
