@@ -6,6 +6,7 @@ that `retry` needs nothing but the folder.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -78,13 +79,8 @@ def run(
     process is one of about so many that were started by themselves, anywhere; with `ray` the
     workers are Ray's.
     """
-    given: dict[str, Any] = {
-        "source": source,
-        "sink": sink,
-        "engine": engine,
-        "run_dir": run_dir,
-        "limit": limit,
-    }
+    given: dict[str, Any] = {"source": source, "sink": sink, "engine": engine}
+    given |= {"run_dir": run_dir, "limit": limit}
     whole = loaded(config, flags(**given, workers=workers))
     rank = rank_of(os.environ, parent())
     count = whole.config.run.workers if rank.count == 1 else 1
@@ -253,7 +249,8 @@ def remember(job: Job) -> None:
     if not job.loaded.file or owner_of(job.folder.root):
         return
     note = {"config": str(Path(job.loaded.file).absolute()), "flags": flagged(job.loaded)}
-    write_bytes(job.folder.root / NOTE, orjson.dumps(note, option=orjson.OPT_INDENT_2))
+    with contextlib.suppress(FileNotFoundError):  # swept by one who owns it by now
+        write_bytes(job.folder.root / NOTE, orjson.dumps(note, option=orjson.OPT_INDENT_2))
 
 
 def flagged(loaded: Loaded) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 import pytest
 
-from mirage import __version__, api
+from mirage import __version__, api, atomic
 from mirage.engines.mock import Behaviour, MockServer, running
 from mirage.errors import LockedError, RunError, SourceChangedError
 from mirage.merge import merge
@@ -61,6 +61,24 @@ def test_those_who_join_write_what_one_writes(tmp_path: Path, server: MockServer
     assert (summary["processes"], b"processes 3" in told) == (3, True)
     data = trial.data()
     assert data == alone(trial)
+
+
+def test_who_is_late_leaves_the_note_of_the_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two begin at once: who owns the run sweeps away what the other is about to note."""
+    path = tmp_path / "config.yaml"
+    path.write_bytes(orjson.dumps(Trial(tmp_path, questions(3)).config))
+    job = api.check(path)
+    settle = atomic.settle
+
+    def late(file: Path, target: Path) -> None:
+        job.folder.sweep()
+        settle(file, target)
+
+    monkeypatch.setattr(atomic, "settle", late)
+    api.remember(job)
+    assert not (job.folder.root / api.NOTE).exists()
 
 
 def test_an_owner_that_is_killed_is_succeeded(tmp_path: Path, server: MockServer) -> None:
