@@ -199,7 +199,7 @@ def check(
     run_dir: str | Path | None = None,
     limit: int | None = None,
 ) -> Job:
-    """What `run` would do; nothing is loaded, asked or written. Raises ConfigError: all mistakes."""
+    """What `run` would do: nothing is loaded, asked or written. Raises ConfigError as that does."""
     overrides = flags(source=source, sink=sink, engine=engine, run_dir=run_dir, limit=limit)
     return prepare(loaded(config, overrides), asks=False)
 

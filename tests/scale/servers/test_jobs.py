@@ -81,7 +81,7 @@ def test_a_job_that_does_not_run(commands: Path, text: str, says: str) -> None:
 @pytest.mark.parametrize(
     ("squeue", "says"),
     [
-        ("echo no controller >&2; exit 1", "squeue: no controller"),
+        ("echo squeue: error: no >&2; echo never >&2; exit 1", "^squeue: error: no; never$"),
         ("exec sleep 20", "squeue does not answer"),
     ],
 )

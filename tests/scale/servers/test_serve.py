@@ -94,7 +94,7 @@ def test_whose_dashboard_is_asked(site: Site, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     monkeypatch.setenv("RAY_DASHBOARD_ADDRESS", f"{site.url}/")
     site.set(APPLICATIONS, told(ONE, options=ANYWHERE, llm=app(route_prefix="/llm")))
-    for text in ("", "/llm", site.url, f"{site.url}/llm"):
+    for text in ("", "/", "/llm", site.url, f"{site.url}/llm"):
         assert application(text)() == ["http://10.0.0.1:8000/llm/v1"]
     monkeypatch.setenv("RAY_DASHBOARD_ADDRESS", "http://127.0.0.1:1")
     assert application(f"{site.url}/llm")() == ["http://10.0.0.1:8000/llm/v1"]
