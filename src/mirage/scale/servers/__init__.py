@@ -14,9 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mirage.config.models import EngineConfig
-from mirage.scale.servers.jobs import jobs
 from mirage.scale.servers.listed import listed
-from mirage.scale.servers.serve import application
 
 Search = Callable[[], list[str]]
 NOWHERE = "http://not-asked.invalid/v1"
@@ -42,7 +40,11 @@ def search_of(given: str | list[str] | None, folder: Path) -> Search | None:
         case "file":
             return listed(text, folder)
         case "slurm":
+            from mirage.scale.servers.jobs import jobs
+
             return jobs(text)
         case "ray":
+            from mirage.scale.servers.serve import application
+
             return application(text)
     return None
