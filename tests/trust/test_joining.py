@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 import pytest
 
-from mirage import __version__, api, atomic
+from mirage import __version__, api, atomic, note
 from mirage.engines.mock import Behaviour, MockServer, running
 from mirage.errors import LockedError, RunError, SourceChangedError
 from mirage.merge import merge
@@ -77,8 +77,8 @@ def test_who_is_late_leaves_the_note_of_the_owner(
         settle(file, target)
 
     monkeypatch.setattr(atomic, "settle", late)
-    api.remember(job)
-    assert not (job.folder.root / api.NOTE).exists()
+    note.remember(job)
+    assert not (job.folder.root / note.NOTE).exists()
 
 
 def test_an_owner_that_is_killed_is_succeeded(tmp_path: Path, server: MockServer) -> None:
