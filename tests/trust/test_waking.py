@@ -189,7 +189,7 @@ def test_a_run_that_another_does_not_share(tmp_path: Path) -> None:
     trial = Trial(tmp_path, questions(5))
     for launch, message in (("", "does not share it"), ("torchrun", "shared by others")):
         with Lock(trial.run_dir, launch), pytest.raises(RunError, match=message):
-            join.join(2, trial.run_dir, trial.run)
+            join.join(2, trial.run_dir, lambda rank, **given: trial.run(rank=rank, **given))
 
 
 def test_a_merge_of_blocks_whose_list_is_cut_short(tmp_path: Path) -> None:
@@ -207,5 +207,10 @@ def test_joining_a_run_that_is_done(tmp_path: Path) -> None:
     trial = Trial(tmp_path, questions(5))
     trial.run()
     before = trial.target.stat()
-    assert join.join(2, trial.run_dir, trial.run).counts.written == 5
+    assert (
+        join.join(
+            2, trial.run_dir, lambda rank, **given: trial.run(rank=rank, **given)
+        ).counts.written
+        == 5
+    )
     assert trial.target.stat() == before
