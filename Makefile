@@ -62,7 +62,7 @@ test-scale: $(SCALE)
 	$(BIN)/python -m pytest -q -rs -m scale tests/clusters
 
 $(SCALE): $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[ray,remote,scale]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[remote,scale]'
 	@touch $@
 
 check: setup

@@ -199,9 +199,9 @@ def check(
     run_dir: str | Path | None = None,
     limit: int | None = None,
 ) -> Job:
-    """What `run` would do. Raises ConfigError with every mistake; nothing is loaded or written."""
+    """What `run` would do: nothing is loaded, asked or written. Raises ConfigError as that does."""
     overrides = flags(source=source, sink=sink, engine=engine, run_dir=run_dir, limit=limit)
-    return prepare(loaded(config, overrides))
+    return prepare(loaded(config, overrides), asks=False)
 
 
 def preview(

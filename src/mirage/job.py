@@ -16,7 +16,6 @@ import orjson
 
 from mirage.config import IN_FLIGHT, Loaded
 from mirage.config.data import SinkConfig
-from mirage.config.engines import located
 from mirage.config.models import EngineConfig
 from mirage.engines import open_engine
 from mirage.errors import ConfigError, MirageError, Mistake, RunError
@@ -24,6 +23,7 @@ from mirage.names import suggest
 from mirage.places import Place, RemotePath, is_remote, place
 from mirage.plan import Plan, build
 from mirage.record import Engine, Record, Sink
+from mirage.scale.servers import located
 from mirage.select import MISSING
 from mirage.sinks import open_sink
 from mirage.sources import Readable, Sources, open_rows, open_source, peek, takes_in
@@ -59,12 +59,14 @@ def prepare(
     *,
     writes: bool = True,
     calls: bool = True,
+    asks: bool = True,
     rank: Rank = ALONE,
 ) -> Job:
     """Open everything that a configuration names. Raises ConfigError with all mistakes.
 
     `rows` take the place of its source. With `writes=False` no sink is needed, with `calls=False`
-    no engine. Where several ranks share the run, an endpoint's limits are shared among them too.
+    no engine, with `asks=False` no cluster is asked where an engine's servers are. Where several
+    ranks share the run, an endpoint's limits are shared among them too.
     """
     mistakes: list[Mistake] = []
     plan: Plan | None = None
@@ -76,7 +78,7 @@ def prepare(
     sources = _sources(loaded, rows, folder, mistakes)
     sink = sink_config(loaded, folder, mistakes, rows is not None or not writes)
     opened = _sink(loaded, sink, plan, folder.root / "upload", mistakes)
-    engines = _engines(loaded, plan, rank, mistakes) if calls else {}
+    engines = _engines(loaded, plan, rank, asks, mistakes) if calls else {}
     if rows is None and writes and opened is not None:
         _keep_apart(loaded, place(loaded.folder, sink.path), folder.root, opened.suffix, mistakes)
         if not mistakes:
@@ -205,7 +207,7 @@ def check_room(target: Place) -> None:
 
 
 def _engines(
-    loaded: Loaded, plan: Plan | None, rank: Rank, mistakes: list[Mistake]
+    loaded: Loaded, plan: Plan | None, rank: Rank, asks: bool, mistakes: list[Mistake]
 ) -> dict[str, Engine]:
     opened: dict[str, Engine] = {}
     several = max(rank.count, loaded.config.run.workers) > 1 and not rank.elected
@@ -217,8 +219,8 @@ def _engines(
             mistakes.append(loaded.mistake(where, message))
             continue
         try:
-            config = located(spec.config, loaded.folder)
-        except ValueError as exc:
+            config = located(spec.config, loaded.folder, asks=asks)
+        except (ValueError, RunError) as exc:
             mistakes.append(loaded.mistake((*spec.path.split("."), "base_url"), str(exc)))
             continue
         try:

@@ -1,7 +1,9 @@
-"""An array on a real SLURM, brought up on this machine; tests/scale has the same on a stand-in."""
+"""Runs and servers on a real SLURM, brought up on this machine; tests/scale has a stand-in."""
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,3 +87,39 @@ def test_jobs_out_of_time(
     slurm_here.wait(cluster, 120)
     assert server.stats.calls == 600
     assert len(trial.output()) == 600
+
+
+def submitted(env: dict[str, str], name: str, *words: str) -> str:
+    """The id of a job."""
+    job = slurm_here.asked(["sbatch", "--parsable", f"--job-name={name}", *words], env).strip()
+    assert job.isdecimal()
+    return job
+
+
+def asking(trial: Trial, servers: str, env: dict[str, str]) -> dict[str, object]:
+    """What a run says of itself, with the servers that SLURM tells of."""
+    trial.set(engine={"base_url": f"slurm:{servers}"})
+    (trial.folder / "config.yaml").write_bytes(orjson.dumps(trial.config))
+    _, out, _ = process("run", trial.folder / "config.yaml", "--json", cwd=None, **env)
+    found: dict[str, object] = document(out)
+    return found
+
+
+def test_servers_in_a_job(tmp_path: Path, cluster: dict[str, str]) -> None:
+    """A run finds them by the job's name, its id and its task, and says when the job waits."""
+    port = slurm_here.free_ports()["daemon"]
+    words = ["-m", "mirage", "mock-server", "--host", "0.0.0.0", "--port", str(port)]
+    log = tmp_path / "server.log"
+    wrap = f"--wrap=exec {shlex.join([sys.executable, *words])}"
+    job = submitted(cluster, "servers", "--array=3", f"--output={log}", wrap)
+    submitted(cluster, "later", "--begin=now+1hour", "--wrap=true")
+    slurm_here.until(lambda: log.exists() and "fake endpoint" in log.read_text())
+    trial = Trial(tmp_path, questions(20), "slurm:servers")
+    for rows, name in enumerate(("servers", job, f"{job}_3"), 20):
+        trial.write(questions(rows))
+        assert f"'written': {rows}" in str(asking(trial, f"{name}:{port}", cluster))
+    told = str(asking(trial, "later", cluster))
+    assert "the job later does not run yet: it is pending (BeginTime)" in told
+    assert "no job of yours with the name or id 4711" in str(asking(trial, "4711", cluster))
+    slurm_here.asked(["scancel", f"--user={slurm_here.who()}"], cluster)
+    slurm_here.wait(cluster, 60)

@@ -6,8 +6,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from media.site import Site, serving
+from scale.servers import stand_ins
 
 from mirage.engines.mock import Behaviour, MockServer, running
 from mirage.errors import SourceChangedError
@@ -226,3 +229,40 @@ def test_another_dataset_in_its_place(server: MockServer, trial: Trial, tmp_path
             trial.target.write_bytes(data)
         assert calls(server, trial) == 0
         assert trial.data() == before
+
+
+@pytest.mark.parametrize("who", ["file", "slurm", "ray"])
+def test_servers_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, who: str) -> None:
+    """They are looked for anew by each run, and those that are found make no call twice."""
+    trial = Trial(tmp_path, questions(10), run={"block_rows": 4})
+    with running(Behaviour()) as first, running(Behaviour()) as second, serving() as dashboard:
+        for server, new in ((first, 10), (second, 0), (second, 7)):
+            base = f"{who}:{announced(who, server, tmp_path, dashboard, monkeypatch)}"
+            trial.set(engine={"backend": "openai", "base_url": base, "model_path": "m"})
+            trial.append(questions(new, start=10) if server is second else [])
+            assert calls(server, trial) == new
+    assert (first.stats.calls, second.stats.calls) == (10, 7)
+
+
+def announced(
+    who: str,
+    server: MockServer,
+    folder: Path,
+    dashboard: Site,
+    monkeypatch: pytest.MonkeyPatch,
+) -> str:
+    """Let a file, SLURM or Ray tell of a server; what stands behind the colon then."""
+    port = urlsplit(server.base_url).port
+    match who:
+        case "file":
+            (folder / "servers.txt").write_text(server.base_url)
+            return str(folder / "servers.txt")
+        case "slurm":
+            path = stand_ins.slurm(folder / f"bin{port}", "RUNNING|127.0.0.1|None|7|7|vllm\n")
+            monkeypatch.setenv("PATH", path)
+            return f"vllm:{port}"
+    options = {"host": "0.0.0.0", "port": port}
+    proxy = ("127.0.0.1", "HEALTHY")
+    told = stand_ins.told(proxy, options=options, llm=stand_ins.application())
+    dashboard.set(stand_ins.APPLICATIONS, told)
+    return f"{dashboard.url}/llm"

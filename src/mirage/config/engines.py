@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path as FilePath
 from typing import Any, get_args
 
 from mirage.config.models import Config, EngineConfig
@@ -17,7 +16,6 @@ IN_FLIGHT = 64
 """How many calls are under way where `max_in_flight` is not given, if the engine has no reason for
 another number."""
 LATER = "is not in this version"
-LISTED = "file:"
 DEMO = "demo"
 """The model that ships with the package, by its name."""
 
@@ -33,23 +31,6 @@ def backend_of(engine: EngineConfig) -> str:
         return "openai"
     model = engine.model_path or ""
     return "llamacpp" if model == DEMO or model.lower().endswith(".gguf") else "sglang"
-
-
-def located(engine: EngineConfig, folder: FilePath) -> EngineConfig:
-    """An engine whose `base_url: file:PATH` is replaced by what that file lists: servers that run
-    already, one URL a line, `#` for comments. Raises ValueError where it lists none.
-    """
-    given = engine.base_url
-    if not isinstance(given, str) or not given.startswith(LISTED):
-        return engine
-    path = folder / FilePath(given.removeprefix(LISTED)).expanduser()
-    try:
-        lines = [line.partition("#")[0].strip() for line in path.read_text("utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as exc:
-        raise ValueError(f"{path} cannot be read: {getattr(exc, 'strerror', None) or exc}") from exc
-    if not any(lines):
-        raise ValueError(f"{path} lists no endpoint: one URL a line, up to and including /v1")
-    return engine.model_copy(update={"base_url": [line for line in lines if line]})
 
 
 def engine_flag(text: str) -> dict[str, Any]:

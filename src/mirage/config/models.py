@@ -76,7 +76,9 @@ class EngineConfig(Model):
         ]
         | None
     ) = None
-    """The endpoint, such as `http://127.0.0.1:30000/v1`."""
+    """The endpoint, such as `http://127.0.0.1:30000/v1`, or a list of several; or who knows those
+    that run already: `file:PATH`, `slurm:JOB:PORT`, `ray:HOST:8265/APPLICATION`.
+    """
     api_key_env: Name | None = None
     """The name of the environment variable that holds the key; never the key itself."""
     headers: dict[str, str] = {}

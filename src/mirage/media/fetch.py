@@ -1,7 +1,8 @@
 """One image by its address: over http or https, from a public server, within limits.
 
-Used by `web`, in threads. libcurl does the transfer; every address that it is about to connect to,
-after each redirect and each look-up of a name, is looked at here first.
+Used by `web`, in threads; what else is asked for once, within the same limits, may come this way.
+libcurl does the transfer; every address that it is about to connect to, after each redirect and
+each look-up of a name, is looked at here first.
 """
 
 from __future__ import annotations

@@ -161,5 +161,6 @@ def asked(command: Sequence[str]) -> str:
     except subprocess.TimeoutExpired:
         raise RunError(f"{command[0]} does not answer") from None
     if done.returncode:
-        raise RunError(f"{command[0]}: {done.stderr.strip() or done.returncode}")
+        said = done.stderr.strip().replace(f"{command[0]}: ", "").replace("\n", "; ")
+        raise RunError(f"{command[0]}: {said or done.returncode}")
     return done.stdout
