@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from trust.trial import Trial, questions
 
-from mirage.api import loaded
 from mirage.errors import ConfigError
+from mirage.given import loaded
 from mirage.job import prepare
 
 

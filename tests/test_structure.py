@@ -25,8 +25,8 @@ LAYERS = """
     work
     pipeline
     scale
-    job status
-    session
+    job status given
+    session note
     glimpse merge
     api
     cli

@@ -1,8 +1,4 @@
-"""MIRAGE from Python: `load_config`, `run`, `retry`, `check`, `preview`.
-
-A run's folder remembers in `run.json` which configuration and which flags it was started with, so
-that `retry` needs nothing but the folder.
-"""
+"""MIRAGE from Python: `load_config`, `run`, `retry`, `merge`, `check`, `preview`."""
 
 from __future__ import annotations
 
@@ -12,17 +8,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from mirage import merge as merging
-from mirage.atomic import write_bytes
-from mirage.config import Loaded, engine_flag, load_config, parse_config
-from mirage.config.environment import REDACTED
-from mirage.errors import ConfigError, Mistake, RunError
+from mirage.config import Loaded, load_config
+from mirage.errors import ConfigError, Mistake
+from mirage.given import Configuration, flags, loaded
 from mirage.glimpse import Preview, glimpse
 from mirage.job import Job, Rows, prepare
 from mirage.job import run_dir as folder_of
 from mirage.merge import Merged
+from mirage.note import recall, remember
 from mirage.report import DONE, Progress
 from mirage.scale import cluster
 from mirage.scale.join import join as joined
@@ -30,7 +24,6 @@ from mirage.scale.local import PATIENCE_SECONDS, team
 from mirage.scale.ranks import parent, rank_of
 from mirage.scale.token import TOKEN, find
 from mirage.session import Summary, execute
-from mirage.work.lock import owner_of
 from mirage.work.rank import Rank
 
 __all__ = [
@@ -38,16 +31,12 @@ __all__ = [
     "Preview",
     "Summary",
     "check",
-    "flags",
     "load_config",
     "merge",
     "preview",
     "retry",
     "run",
 ]
-
-NOTE = "run.json"
-Configuration = str | Path | Mapping[str, Any] | Loaded
 
 
 def run(
@@ -215,136 +204,3 @@ def preview(
     """The first records' way: prompts, replies and rows. Nothing is written."""
     job = prepare(loaded(config, flags(source=source, engine=engine)), rows, writes=False)
     return glimpse(job, count)
-
-
-def loaded(config: Configuration, overrides: Mapping[str, Any]) -> Loaded:
-    """A configuration in any of its forms, with the overrides merged in.
-
-    A file is known by its absolute path: its relative paths then mean the same from anywhere.
-    """
-    if isinstance(config, Loaded):
-        if overrides:
-            raise ConfigError([Mistake("", "a loaded configuration takes no flags: load it again")])
-        return config
-    if isinstance(config, Mapping):
-        return parse_config(written(config), overrides=overrides)
-    if not isinstance(config, str | Path):
-        message = f"a configuration is a file, YAML text or a mapping, not {type(config).__name__}"
-        raise ConfigError([Mistake("", message)])
-    if isinstance(config, Path) or "\n" not in config:
-        config = Path(config).absolute()
-    return load_config(config, overrides=overrides)
-
-
-def written(config: Mapping[str, Any]) -> str:
-    """A mapping as text; paths may stand in it as `Path`."""
-    try:
-        return orjson.dumps(config, default=os.fspath).decode()
-    except TypeError as exc:
-        message = f"the configuration holds what YAML cannot: {exc.__cause__ or exc}"
-        raise ConfigError([Mistake("", message)]) from exc
-
-
-def remember(job: Job) -> None:
-    """Note in the run's folder how it was started; secrets in flags are left out.
-
-    While another process owns the folder, its own note stands.
-    """
-    if not job.loaded.file or owner_of(job.folder.root):
-        return
-    note = {"config": str(Path(job.loaded.file).absolute()), "flags": flagged(job.loaded)}
-    write_bytes(job.folder.root / NOTE, orjson.dumps(note, option=orjson.OPT_INDENT_2))
-
-
-def flagged(loaded: Loaded) -> dict[str, Any]:
-    """What flags gave of a configuration, in its shape; `engines` follow from `engine`."""
-    given: dict[str, Any] = {}
-    for path in loaded.flagged:
-        if path[0] == "engines":
-            continue
-        value: Any = loaded.document
-        for step in path:
-            value = value[step]
-        if len(path) == 1:
-            given[str(path[0])] = value
-        else:
-            given.setdefault(str(path[0]), {})[path[-1]] = value
-    return given
-
-
-def recall(run: Path) -> Loaded:
-    """The configuration of a run, given its folder or the configuration's own file."""
-    if run.is_file():
-        alone = loaded(run, {})
-        folder = folder_of(alone)
-        noted = read_note(folder)
-        if noted is None and not folder.exists():
-            raise ConfigError([Mistake("", "has not run yet: nothing can have failed", str(run))])
-        if noted is None or noted["config"] != alone.file:
-            return alone
-        return loaded(Path(noted["config"]), recalled(noted["flags"]))
-    noted = read_note(run)
-    if noted is None:
-        message = f"not the folder of a run from the command line: it holds no {NOTE}"
-        raise ConfigError([Mistake("", message, str(run))])
-    overrides = recalled(noted["flags"])
-    return loaded(Path(noted["config"]), {**overrides, "run": {"dir": str(run.absolute())}})
-
-
-def read_note(folder: Path) -> dict[str, Any] | None:
-    try:
-        note: dict[str, Any] = orjson.loads((folder / NOTE).read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except orjson.JSONDecodeError as exc:
-        raise RunError(f"{folder / NOTE} is damaged: {exc}") from exc
-    return note
-
-
-def recalled(overrides: dict[str, Any]) -> dict[str, Any]:
-    """The flags, unless something secret was among them, which is never stored."""
-    if REDACTED in str(overrides):
-        message = (
-            "the run was started with a secret in a flag, which is not stored: put the engine into "
-            "the configuration, and the secret into an environment variable"
-        )
-        raise ConfigError([Mistake("", message)])
-    return overrides
-
-
-def flags(
-    *,
-    source: str | Path | None = None,
-    sink: str | Path | None = None,
-    engine: str | None = None,
-    run_dir: str | Path | None = None,
-    limit: int | None = None,
-    workers: int | None = None,
-) -> dict[str, Any]:
-    """What flags say, in the shape of the configuration; their paths are relative to here."""
-    given: dict[str, Any] = {}
-    if source is not None:
-        given["source"] = {"path": here(source)}
-    if limit is not None:
-        given.setdefault("source", {})["limit"] = limit
-    if sink is not None:
-        given["sink"] = {"path": here(sink)}
-    if run_dir is not None:
-        given["run"] = {"dir": here(run_dir)}
-    if workers is not None:
-        given.setdefault("run", {})["workers"] = workers
-    if engine is not None:
-        try:
-            given["engine"] = engine_flag(engine)
-        except ValueError as exc:
-            raise ConfigError([Mistake("--engine", str(exc))]) from exc
-    return given
-
-
-def here(given: str | Path) -> str:
-    """A flag's path, absolute: a configuration's own are relative to where it stands."""
-    path = str(given)
-    if "://" in path:
-        return path
-    absolute = str(Path(path).expanduser().absolute())
-    return absolute + "/" if path.endswith("/") else absolute

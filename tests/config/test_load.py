@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from mirage import api
 from mirage.config import Loaded, engine_flag, load_config, parse_config
 from mirage.config.data import SourceConfig
 from mirage.config.models import EngineConfig, LLMOutput
 from mirage.errors import ConfigError
+from mirage.note import flagged
 
 SEED = Path(__file__).parent / "seed"
 FLAGS: dict[str, Any] = {
@@ -165,7 +165,7 @@ def test_an_engine_from_a_flag_takes_the_place_of_all() -> None:
     assert [engines[name].base_url for name in ("one", "two")] == [None, None]
     assert (engines["one"].sampling.temperature, engines["two"].api_key_env) == (0.5, None)
     assert loaded.position(("engines", "two")) == loaded.position(("engine",)) == (0, 0)
-    assert api.flagged(loaded) == {"engine": {"backend": "fake"}}
+    assert flagged(loaded) == {"engine": {"backend": "fake"}}
 
 
 def test_a_mistake_in_a_flag_has_no_line() -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from mirage.api import loaded
 from mirage.errors import ConfigError
+from mirage.given import loaded
 from mirage.plan import Plan, build
 
 BASE: dict[str, Any] = {

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from mirage.api import loaded
+from mirage.given import loaded
 from mirage.job import Job, prepare
 from mirage.record import Engine
 from mirage.session import Summary, execute

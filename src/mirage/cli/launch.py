@@ -98,7 +98,7 @@ def allocation(count: int, given: dict[str, Any]) -> Allocation:
 
 def words(config: Path, nodes: int, flags: dict[str, Any]) -> list[str]:
     """The command of each job."""
-    from mirage.api import here
+    from mirage.given import here
 
     found = [sys.executable, "-m", "mirage", "run", str(config.absolute()), "--join", str(nodes)]
     for flag, value in flags.items():

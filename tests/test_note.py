@@ -9,7 +9,9 @@ import pytest
 
 from mirage import api
 from mirage.errors import ConfigError
+from mirage.given import flags, loaded
 from mirage.job import prepare
+from mirage.note import recall, remember
 
 CONFIG = """
 source: [{path: a.jsonl}, {path: b.jsonl}]
@@ -90,12 +92,12 @@ def test_rows_from_python_cannot_be_recalled(tmp_path: Path) -> None:
 def test_secrets_in_flags_are_not_stored(tmp_path: Path) -> None:
     """A password in an engine's address is left out, and retry says what to do."""
     config = folder(tmp_path)
-    loaded = api.loaded(config, api.flags(engine="m@http://me:hidden@127.0.0.1:9/v1"))
-    job = prepare(api.loaded(config, {"run": {"dir": str(tmp_path / "r")}}))
-    api.remember(type(job)(loaded, job.work, job.engines, job.target))
+    started = loaded(config, flags(engine="m@http://me:hidden@127.0.0.1:9/v1"))
+    job = prepare(loaded(config, {"run": {"dir": str(tmp_path / "r")}}))
+    remember(type(job)(started, job.work, job.engines, job.target))
     assert "hidden" not in (tmp_path / "r" / "run.json").read_text()
     with pytest.raises(ConfigError, match="environment variable"):
-        api.recall(tmp_path / "r")
+        recall(tmp_path / "r")
 
 
 def test_configurations_without_a_file_have_folders_of_their_own(
