@@ -134,6 +134,21 @@ def clear(folder: Path) -> None:
             shutil.rmtree(left.parent, ignore_errors=True)
 
 
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Whoever else comes here with the same folder waits until the block, or its process, ends. A
+    file system without locks lets all of them in.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
 def replace_folder(new: Path, target: Path) -> None:
     """Put the folder `new` in the place of `target`; what stood there is deleted afterwards.
 

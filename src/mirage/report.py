@@ -70,6 +70,13 @@ class Counts:
         rows = self.rows_made == self.rows_written + self.rows_dropped + self.rows_failed
         return records and rows
 
+    @property
+    def fruitless(self) -> bool:
+        """Whether there is no row, and nothing but failures is to blame: such a dataset is not
+        published.
+        """
+        return self.failed > 0 and not (self.rows_written or self.dropped or self.rows_dropped)
+
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Counts:
         named = ("failures", "drops", "by_row")

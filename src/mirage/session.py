@@ -76,15 +76,22 @@ class Summary:
             return 3 if self.counts.failed and not self.rank else 0
         return 130 if self.state == INTERRUPTED else 4
 
+    @property
+    def published(self) -> bool:
+        """Whether the dataset at `target` is this run's; where every record failed, it is not."""
+        return self.state == DONE and not self.counts.fruitless
+
     def rows(self) -> Iterator[dict[str, Any]]:
         """The rows of the dataset, as a source would read them: images are not decoded."""
+        if self.counts.fruitless:
+            return
         dataset = SourceConfig(path=str(self.target))
         source = open_source(dataset, base=Path(), number=0, spool=self.folder)
         for record in source.peek(self.counts.rows_written):
             yield dict(record.values)
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"exit_code": self.exit_code}
+        return asdict(self) | {"published": self.published, "exit_code": self.exit_code}
 
 
 def execute(
@@ -300,12 +307,12 @@ class Session:
 def write_manifest(
     job: Job, counts: Counts, usage: Usage, left_out: Sequence[Mapping[str, object]] = ()
 ) -> None:
-    """How the dataset was made: beside it, and in the run's folder. `left_out` are the rows of the
-    source that are not in it.
+    """How the dataset was made: in the run's folder, and beside it where there is one. `left_out`
+    are the rows of the source that are not in it.
     """
     config = job.loaded.config
     manifest = {
-        "dataset": str(job.target),
+        "dataset": None if counts.fruitless else str(job.target),
         "rows": counts.rows_written,
         "counts": asdict(counts),
         "usage": asdict(usage),
@@ -324,6 +331,8 @@ def write_manifest(
     }
     data = orjson.dumps(manifest, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
     write_bytes(job.folder.root / "manifest.json", data)
+    if counts.fruitless:
+        return
     beside = job.target.with_name(f"{job.target.name}.manifest.json")
     if isinstance(beside, RemotePath):
         beside.write_bytes(data)

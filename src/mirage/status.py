@@ -89,7 +89,7 @@ def status(folder: Path) -> Status:
         counts=counts,
         usage=usage,
         blocks_done=len(notes),
-        dataset=read(folder / "manifest.json").get("dataset", "") if state == "done" else "",
+        dataset=(read(folder / "manifest.json").get("dataset") or "") if state == "done" else "",
         live=live,
         seconds_old=age(live),
         blocks=len(RunFolder(folder).blocks()),

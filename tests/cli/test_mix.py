@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from mixture.test_chat import CHATML, folder
 from mixture.toys import TOY, declared, entry, instructions, many, toy
+
+from mirage.cli import mix
+from mirage.mixture import checking
 
 from .commands import document, mirage
 
@@ -46,6 +51,23 @@ def test_rules_that_are_broken_are_told_and_end_with_3(tmp_path: Path) -> None:
     assert len(found["found"]) == 9
     assert found["epoch"]["groups"] == {"IMAGE_TEXT": 11}
     assert found["epoch"]["datasets"][0]["images"] == 11
+
+
+def test_examples_are_counted_as_they_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that are looked at, and those that are written."""
+    seen: list[int] = []
+
+    @contextmanager
+    def counting() -> Iterator[Callable[[int], None]]:
+        yield seen.append
+
+    monkeypatch.setattr(mix, "counting", counting)
+    monkeypatch.setattr(checking, "STEP", 1)
+    path = toy(tmp_path)
+    assert mirage("mix", path).exit_code == 0
+    assert seen == [1, 2]
+    assert mirage("mix", path, "--to", "llava", "--out", "out.json").exit_code == 0
+    assert seen == [1, 2, 2]
 
 
 def test_mistakes_of_the_yaml_end_with_2(tmp_path: Path) -> None:

@@ -76,6 +76,18 @@ def test_failed_records_are_exit_code_3_with_their_causes(tmp_path: Path) -> Non
     assert result.stdout.splitlines()[-1].startswith("next: mirage retry ")
 
 
+def test_a_run_without_a_row_says_so(tmp_path: Path) -> None:
+    """Where every record failed, no dataset is shown, in words or in JSON."""
+    config = project(tmp_path, engine="{backend: fake, args: {fail: 1.0}}")
+    told = mirage("run", config)
+    assert told.exit_code == 3
+    assert "nothing was written to" in told.stdout
+    assert not (tmp_path / "out.jsonl").exists()
+    assert document(mirage("run", config, "--json").stdout)["published"] is False
+    assert "nothing was written to" in mirage("merge", config).stdout
+    assert "dataset" not in mirage("status", tmp_path / "run").stdout
+
+
 def test_dropped_records_are_counted_by_filter(tmp_path: Path) -> None:
     """A filter's name stands beside the number that it dropped, and rows add up as well."""
     config = project(tmp_path, more="  - {name: even, type: filter, keep: n % 2 == 0}\n")

@@ -345,3 +345,24 @@ def test_parts_of_different_columns(tmp_path: Path) -> None:
     assert told(tmp_path / "in")[1] == [("part-1.parquet", "schema", False)]
     with pytest.raises(datasets.exceptions.DatasetGenerationError):
         loaded("parquet", tmp_path, data_files=str(tmp_path / "in" / "*.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("id", "kept", "lost"),
+    [("7", {"id": "7", "__key__": "cat"}, 1), (None, {"id": "cat"}, 0), ("cat", {"id": "cat"}, 0)],
+)
+def test_a_key_beside_an_id_is_kept_or_counted(
+    tmp_path: Path, id: str | None, kept: Row, lost: int
+) -> None:
+    """As a further column where the format has such; else it is lost, which is said."""
+    said = [{"from": "human", "value": "What?"}, {"from": "gpt", "value": "A cat."}]
+    text = orjson.dumps({"id": id, "conversations": said})
+    with tarfile.open(tmp_path / "a.tar", "w") as file:
+        info = tarfile.TarInfo("cat.json")
+        info.size = len(text)
+        file.addfile(info, io.BytesIO(text))
+    dataset.convert(tmp_path / "a.tar", tmp_path / "a.json", to="llava")
+    (row,) = orjson.loads((tmp_path / "a.json").read_bytes())
+    assert row == {**kept, "conversations": said}
+    done = dataset.convert(tmp_path / "a.tar", tmp_path / "a.jsonl", to="openai")
+    assert done.lost == {"id": 1} | ({"meta": lost} if lost else {})

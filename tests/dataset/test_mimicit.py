@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from mirage import api, dataset
+from mirage.dataset import mimicit, stores
 from mirage.store import StoreWriter, open_store
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(40))
@@ -54,6 +55,17 @@ def ran(base: Path, id: str, workers: int = 1, run: str = "run") -> tuple[Any, d
     summary = api.run("c.yaml")
     found = json.loads((base / "out" / "NEW" / "NEW_instructions.json").read_text())
     return summary, found["data"]
+
+
+def test_entries_and_images_that_are_verified_are_counted(
+    toy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One after the other: ten entries, then three images."""
+    for module in (mimicit, stores):
+        monkeypatch.setattr(module, "STEP", 1)
+    seen: list[int] = []
+    dataset.verify(toy / "TOY", progress=seen.append)
+    assert seen == list(range(1, 14))
 
 
 def test_a_run_reads_the_training_set_and_writes_another(toy: Path) -> None:

@@ -16,6 +16,7 @@ from formats.samples import png
 from PIL import Image as Pillow
 
 from mirage import dataset
+from mirage.dataset import stores
 from mirage.dataset.verification import Violation
 from mirage.errors import ConfigError
 from mirage.store import open_store
@@ -81,6 +82,15 @@ def test_a_store_needs_no_name(tmp_path: Path) -> None:
     assert dataset.convert(source, tmp_path / "LA.parquet").target == "image-store"
     for path in (source, tmp_path / "LA.parquet"):
         assert dataset.verify(path).format == "image-store"
+
+
+def test_images_that_are_verified_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stores, "STEP", 1)
+    seen: list[int] = []
+    dataset.verify(sound(tmp_path / "LA.json"), progress=seen.append)
+    assert seen == [1, 2, 3]
 
 
 def test_a_table_with_further_columns_is_no_store(tmp_path: Path) -> None:

@@ -113,3 +113,17 @@ def test_all_mistakes_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         plan(outputs=outputs, output_schema={"z": "{zz}"})
     assert len(caught.value.mistakes) == 3
+
+
+def test_columns_that_are_no_sample() -> None:
+    """A sink of samples would refuse every row: the plan says so, at the column."""
+    text = {"output_schema": {"mesages": [{"role": "user", "content": "{a}"}]}}
+    with pytest.raises(ConfigError, match=r"output_schema.mesages: .*; did you mean 'messages'\?"):
+        plan(**text, **over("sink", format="trl"))
+
+
+@pytest.mark.parametrize("name", ["jsonl", "trl", "messages", "sharegpt"])
+def test_columns_that_may_be_a_sample(name: str) -> None:
+    """What a step puts into a column is not known; rows that need not be samples are not asked."""
+    columns = {"a": "{a}"} if name == "jsonl" else {"messages": "{a}"}
+    assert plan(output_schema=columns, **over("sink", format=name))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +78,46 @@ def test_a_key_within_a_row_or_a_text_is_no_rejected_answer(tmp_path: Path) -> N
     assert [*kinds([part], "rejected")] == [False]
     sink.write(part, [*rows, {"rejected": {}}])
     assert [*kinds([part], "rejected")] == [False, True]
+
+
+PUBLISHING = """
+import sys, time
+from mirage import dataset
+from mirage.sinks.jsonl import JsonlSink
+
+def slowly(*words, publish=JsonlSink.publish):
+    publish(*words)
+    time.sleep(0.1)
+
+JsonlSink.publish = slowly
+who = sys.argv[1]
+print("ready", flush=True)
+sys.stdin.readline()
+for n in range(3):
+    dataset.convert("in.json", f"out/{who}-{n}.json", to="alpaca", format="messages")
+"""
+
+
+def test_datasets_that_are_published_side_by_side_are_all_described(tmp_path: Path) -> None:
+    """By several processes into one folder: none writes over the entry of another."""
+    said = [{"role": "user", "content": "Which?"}, {"role": "assistant", "content": "b"}]
+    (tmp_path / "in.json").write_text(json.dumps([{"messages": said}]))
+    command = [sys.executable, "-c", PUBLISHING]
+    pipe = subprocess.PIPE
+    processes = [
+        subprocess.Popen([*command, who], cwd=tmp_path, stdin=pipe, stdout=pipe) for who in "abc"
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write(b"go\n")
+        process.stdin.flush()
+    for process in processes:
+        process.communicate(timeout=60)
+    info = json.loads((tmp_path / "out" / "dataset_info.json").read_text("utf-8"))
+    assert {*info} == {f"{who}-{n}" for who in "abc" for n in range(3)}
 
 
 def test_rows_of_two_kinds_are_refused_for_ms_swift(

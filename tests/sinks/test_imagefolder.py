@@ -10,6 +10,7 @@ import datasets
 import orjson
 import pytest
 
+from mirage import verify
 from mirage.errors import RunError
 from mirage.record import Image
 
@@ -82,6 +83,31 @@ def test_what_would_not_be_read_is_refused(tmp_path: Path) -> None:
     assert errors(report)[0] == "'images' has no images: a list of none is not read"
     assert errors(report)[3] == "'my_file_names' would be taken for the name of a file"
     assert len(files(tmp_path / "out")) == 2
+
+
+ALIKE = '[null, {"b": 1, "c": []}, {"b": 2.5}, {"c": ["x"], "d": {}}, {"d": {"e": 1}}]'
+OTHER = '["x", [1], {"b": "1"}, {"b": true}, {"c": [[]]}, {"d": 1}, {"c": ["x", 1]}]'
+
+
+def test_a_column_has_one_type(tmp_path: Path) -> None:
+    """Over all parts; nulls, floats, further fields and empty lists go with what is there."""
+    alike, other = (
+        [{"image": image(drawn(1)), "a": value} for value in orjson.loads(values)]
+        for values in (ALIKE, OTHER)
+    )
+    report, late = write(tmp_path, [*alike, *other], other[:1])
+    told = errors(report)
+    assert [*told] == [*range(len(alike), len(alike) + len(other))]
+    assert told[len(alike)] == "column 'a': expected object with b, c, d, got string"
+    assert [*errors(late)] == [0]
+    assert verify(tmp_path / "out").sound
+    assert len(load(tmp_path)) == len(alike)
+
+
+def test_the_type_that_is_declared_comes_first(tmp_path: Path) -> None:
+    rows: list[Row] = [{"image": image(PNG), "n": n} for n in ("one", 1)]
+    (report,) = write(tmp_path, rows, declared={"n": "integer"})
+    assert errors(report) == {0: "column 'n': expected integer, got string"}
 
 
 def test_publish_again(tmp_path: Path) -> None:

@@ -5,9 +5,14 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from mirage.engines.mock import Behaviour, running
+import pytest
 
-from .trial import Trial, questions
+from mirage.engines.mock import Behaviour, running
+from mirage.merge import merge
+from mirage.status import status
+
+from .engine import Scripted
+from .trial import OUTPUTS, Trial, questions
 
 
 def test_duplicates_are_records_of_their_own(tmp_path: Path) -> None:
@@ -56,4 +61,37 @@ def test_an_empty_source_gives_an_empty_dataset(tmp_path: Path) -> None:
     trial.source.touch()
     summary = trial.run()
     assert summary.exit_code == 0
+    assert trial.data() == b""
+
+
+FAILED = {"engine": ({"q": "{q}"}, None), "sink": ({"messages": "{answer}"}, "an answer")}
+
+
+@pytest.mark.parametrize("boundary", FAILED)
+def test_failures_alone_take_the_place_of_no_dataset(tmp_path: Path, boundary: str) -> None:
+    """Where no record came through, the dataset of before stands, and its manifest with it."""
+    schema, answer = FAILED[boundary]
+    told = "Answer this: question "
+    trial = Trial(tmp_path, questions(3), Scripted({f"{told}{n}": answer for n in range(3)}))
+    trial.set(output_schema=schema, sink={"format": "trl" if boundary == "sink" else "jsonl"})
+    trial.target.write_text("the dataset of before")
+    summary = trial.run()
+    assert (summary.exit_code, summary.counts.failed, summary.published) == (3, 3, False)
+    assert {each["boundary"] for each in trial.failures()} == {boundary}
+    assert trial.data() == b"the dataset of before"
+    assert not (tmp_path / "out.jsonl.manifest.json").exists()
+    assert status(trial.run_dir).dataset == ""
+    assert list(summary.rows()) == []
+    assert merge(trial.job()).counts.fruitless
+    assert trial.data() == b"the dataset of before"
+
+
+@pytest.mark.parametrize("answer", ["one", None])
+def test_a_filter_may_leave_nothing(tmp_path: Path, answer: str | None) -> None:
+    """Dropped on purpose, all records but one that failed: the dataset is empty."""
+    outputs = [*OUTPUTS, {"name": "none", "type": "filter", "keep": "False"}]
+    script = Scripted({"Answer this: question 1": answer})
+    trial = Trial(tmp_path, questions(3), script, outputs=outputs)
+    trial.target.write_text("the dataset of before")
+    assert trial.run().published
     assert trial.data() == b""

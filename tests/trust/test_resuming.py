@@ -106,8 +106,9 @@ def struck(
     engine.on_call = lambda number: None
 
 
-def reached(trial: Trial) -> tuple[bytes, list[dict[str, Any]]]:
-    return trial.data(), trial.failures()
+def reached(trial: Trial) -> tuple[bytes | None, list[dict[str, Any]]]:
+    """The dataset, which there is not where every record failed, and the failures."""
+    return trial.data() if trial.target.exists() else None, trial.failures()
 
 
 def balanced(summary: Summary, rows: int) -> bool:

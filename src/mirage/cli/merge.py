@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from mirage.cli import options
-from mirage.cli.run import sums
-from mirage.cli.text import clean, field, near, say, say_json, warning
+from mirage.cli.run import dataset, sums
+from mirage.cli.text import clean, field, say, say_json, warning
 
 
 @click.command(epilog=options.example("mirage merge runs/reformat"))
@@ -26,11 +26,11 @@ def merge(run: Path, partial: bool, as_json: bool) -> int:
 
     merged = api.merge(run, partial=partial)
     if as_json:
-        say_json(asdict(merged))
+        say_json(asdict(merged) | {"published": not merged.counts.fruitless})
     else:
         for line in sums(merged.counts, 0, rows=True):
             say(line)
-        say(field("dataset", near(merged.target)))
+        say(field("dataset", dataset(merged.counts, merged.target)))
         for each in merged.left_out:
             last = f"to {each['last']:,}" if each["last"] else "on"
             rows = f"{each['file']} rows {each['first']:,} {last}"

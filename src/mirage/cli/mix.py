@@ -12,6 +12,7 @@ import click
 
 from mirage.cli import options
 from mirage.cli.convert import ahead, summed, tidy, told
+from mirage.cli.live import counting
 from mirage.cli.table import table
 from mirage.cli.text import clean, counted, field, fields, near, say, say_json
 
@@ -81,7 +82,7 @@ def written(mixture: Mixture, render: Render | None, as_json: bool, given: dict[
     from mirage.mixture.writing import write_mixture
 
     sink = {"path": given["out"], "format": given["to"], "container": given["container"]}
-    with tidy():
+    with tidy(), counting() as progress:
         done = meant(
             lambda: write_mixture(
                 mixture,
@@ -90,6 +91,7 @@ def written(mixture: Mixture, render: Render | None, as_json: bool, given: dict[
                 render=render,
                 batch_size=given["batch_size"],
                 epoch=given["epoch"],
+                progress=progress,
             )
         )
     if as_json:
@@ -114,7 +116,8 @@ def shown(mixture: Mixture, render: Render | None, as_json: bool, given: dict[st
         if as_json or seen[violation.rule] <= SHOWN:
             found.append(violation)
 
-    checked = check(mixture, report)
+    with counting() as progress:
+        checked = check(mixture, report, progress)
     broken = checked.broken
     rows = [*first(mixture, render, given)] if render else []
     if as_json:

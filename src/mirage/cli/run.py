@@ -28,6 +28,7 @@ from mirage.cli.text import (
 )
 
 if TYPE_CHECKING:
+    from mirage.places import Place
     from mirage.report import Counts, Progress
     from mirage.scale.cluster import Wanted
     from mirage.session import Summary
@@ -222,8 +223,13 @@ def told(summary: Summary, progress: Progress, found: Mapping[str, str]) -> Iter
     if summary.processes > 1:
         yield field("processes", f"{summary.processes:,}")
     if summary.state == "done":
-        yield field("dataset", near(summary.target))
+        yield field("dataset", dataset(counts, summary.target))
     yield field("run", near(summary.folder))
+
+
+def dataset(counts: Counts, target: Place) -> str:
+    """Where the dataset is; where every record failed, what stood there before stays."""
+    return f"nothing was written to {near(target)}" if counts.fruitless else near(target)
 
 
 def sums(counts: Counts, owed: int, *, rows: bool) -> Iterator[str]:

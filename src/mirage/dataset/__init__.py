@@ -108,9 +108,9 @@ def verify(
         if md5 is not None and where.suffix.lower() == ".zip":
             return verification.Verification("zip")
         if format == stores.STORE or (format is None and is_store(path)):
-            return stores.verify(where, report)
+            return stores.verify(where, report, progress)
         asked, base = source(path, format, image_base_path, images_store), Path.cwd()
-        found = mimicit.verify(asked, base=base, report=report)
+        found = mimicit.verify(asked, base=base, report=report, progress=progress)
         return found or verification.verify(asked, base=base, report=report, progress=progress)
 
     def verified() -> Verification:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.json
 import pyarrow.parquet as pq
 
-from mirage.sinks.columns import IMAGE, ConflictError, plain, types_of, unite
+from mirage.sinks.columns import IMAGE, ConflictError, Types, plain, together, types_of
 
 CHUNK = 10 << 20
 MAGIC = b"PAR1"
@@ -82,14 +82,13 @@ def unread(path: Path) -> str | None:
     """
     if path.suffix != ".jsonl":
         return None
-    types: dict[str, pa.DataType] = {}
+    types: Types = {}
     with path.open("rb") as file:
         while lines := file.readlines(CHUNK):
             try:
                 options = pyarrow.json.ReadOptions(block_size=2 * CHUNK)
                 table = pyarrow.json.read_json(io.BytesIO(b"".join(lines)), read_options=options)
-                for name, kind in types_of(table.schema).items():
-                    types[name] = unite(types.get(name, pa.null()), kind, name)
+                types = together(types, types_of(table.schema))
             except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ConflictError) as exc:
                 return str(exc)
     return None

@@ -7,8 +7,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from mirage.config.data import SourceConfig
+from mirage.dataset.conversion import Progress
 from mirage.dataset.stores import examine
-from mirage.dataset.verification import Report, Verification
+from mirage.dataset.verification import STEP, Report, Verification
 from mirage.formats import shape
 from mirage.formats.shape import Reading, among
 from mirage.places import RemotePath, place
@@ -19,9 +20,16 @@ from mirage.sources.mimicit_files import datasets
 NAME = "mimic-it"
 
 
-def verify(source: SourceConfig, *, base: Path, report: Report) -> Verification | None:
+def verify(
+    source: SourceConfig,
+    *,
+    base: Path,
+    report: Report,
+    progress: Progress = lambda rows: None,
+) -> Verification | None:
     """Look at every entry of the datasets at a path, and `report` whatever breaks a rule; None
-    where there are no files of MIMIC-IT.
+    where there are no files of MIMIC-IT. `progress` is told now and then how many entries and
+    images were looked at.
 
     An entry's place is its file and its number there, whether it is in the training set or not; a
     store is looked at once, however many datasets share it. Raises ValueError where a file cannot
@@ -41,6 +49,8 @@ def verify(source: SourceConfig, *, base: Path, report: Report) -> Verification 
         entries = rows.root / span.file in files.instructions
         for record in rows.read(span):
             found.rows += entries
+            if entries and not found.rows % STEP:
+                progress(found.rows)
             reading = Reading(among(None, given=False))
             if record.fault is not None:
                 reading.fault(record.fault.kind, record.fault.message)
@@ -50,5 +60,5 @@ def verify(source: SourceConfig, *, base: Path, report: Report) -> Verification 
                 found.tell(record.place, fault, report)
     stores = [dataset.store for dataset in files.instructions.values()]
     for store in {store.path: store for store in stores if store is not None}.values():
-        examine(store, found, report)
+        examine(store, found, report, progress)
     return found

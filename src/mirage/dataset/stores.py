@@ -7,7 +7,7 @@ from pathlib import Path
 from mirage import atomic
 from mirage.dataset.conversion import Conversion, Progress
 from mirage.dataset.refusals import Refusals, settled
-from mirage.dataset.verification import Report, Verification, decoded
+from mirage.dataset.verification import STEP, Report, Verification, decoded
 from mirage.errors import MediaError, RecordError, SourceError
 from mirage.formats.shape import Fault, Reading, among
 from mirage.media import sniff
@@ -16,8 +16,6 @@ from mirage.sources.mimicit_files import datasets
 from mirage.store import FLAWS, NOTES, Finding, ImageStore, StoreWriter, open_store, unpacked
 
 STORE = "image-store"
-STEP = 1_000
-"""How many images are done between two reports of progress."""
 
 
 def convert(path: Path, target: Path, progress: Progress = lambda rows: None) -> Conversion:
@@ -51,18 +49,19 @@ def convert(path: Path, target: Path, progress: Progress = lambda rows: None) ->
     return done
 
 
-def verify(path: Path, report: Report) -> Verification:
-    """Look at every key, text and image of a store, and `report` whatever breaks a rule.
+def verify(path: Path, report: Report, progress: Progress = lambda images: None) -> Verification:
+    """Look at every key, text and image of a store, and `report` whatever breaks a rule;
+    `progress` is told now and then how many images were looked at.
 
     Raises ValueError where there is no store.
     """
     found = Verification(STORE)
     with opened(path) as store:
-        found.rows = examine(store, found, report)
+        found.rows = examine(store, found, report, progress)
     return found
 
 
-def examine(store: ImageStore, found: Verification, report: Report) -> int:
+def examine(store: ImageStore, found: Verification, report: Report, progress: Progress) -> int:
     """Report what breaks a rule in a store to `found`, and say how many entries it has."""
     entries = 0
 
@@ -86,6 +85,8 @@ def examine(store: ImageStore, found: Verification, report: Report) -> int:
             reading.fault(rule, error.message)
         for fault in reading.faults:
             found.tell(f"{store.where(entry)}: {entry.key:.120}", fault, report)
+        if not entries % STEP:
+            progress(found.rows + found.images)
     for finding in store.duplicates():
         tell(finding)
     return entries

@@ -29,6 +29,7 @@ from mirage.sources.shaped import identified
 from mirage.sources.wrapping import wrapping
 
 STEP = 1_000
+"""How many rows, or images, are looked at between two reports of progress."""
 SUFFIXES = {
     ".jpg": "image/jpeg",
     ".jpeg": "image/jpeg",

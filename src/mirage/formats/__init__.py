@@ -5,6 +5,7 @@ neutral sample.
     shape.py         what a format is, what it holds, what is lost; a row being read
     tags.py          texts with <image> tags
     messages.py      the neutral row
+    wanted.py        what columns alone tell of a row
     one file per format
 
 This module is the one factory. Where rows are kept (lines, an array, a table, an archive) is the

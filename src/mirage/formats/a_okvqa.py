@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 from mirage.errors import MediaError, SinkError
 from mirage.formats.instruction import IMAGE, Instruction, Shown, turn
 from mirage.formats.messages import beside, identity
-from mirage.formats.shape import CONVERSATION, Fault, Holds, Reading, Together, extras
+from mirage.formats.shape import CONVERSATION, Fault, Holds, Reading, Together, extras, marked
 from mirage.record import Image
 
 USUAL: dict[str, Any] = {"split": "train", "difficult_direct_answer": False}
@@ -44,10 +44,11 @@ class AOKVQA:
     )
     containers = ("json", "jsonl")
     absolute = False
+    marks = (frozenset({"question_id", "question", "choices"}),)
     columns: ClassVar[Mapping[str, str]] = {}
 
     def claims(self, row: Mapping[str, Any]) -> bool:
-        return {"question_id", "question", "choices"} <= row.keys()
+        return marked(row, self.marks)
 
     def together(self) -> Together:
         """Its scripts know a row by its id, and keep the last of two that have the same."""

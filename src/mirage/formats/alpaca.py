@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Self
 from mirage.formats.dataset_info import Layout
 from mirage.formats.instruction import Instruction, Role, turn
 from mirage.formats.messages import beside, identity
-from mirage.formats.shape import CONVERSATION, Holds, Reading, Together, alternating, extras
+from mirage.formats.shape import CONVERSATION, Holds, Reading, Together, alternating, extras, marked
 from mirage.formats.sharegpt import MEDIA, RESERVED, LateImages, rejected_of
 from mirage.formats.tags import no_tag, only_images, parts_of, tagged, untagged
 
@@ -43,6 +43,7 @@ class Alpaca:
     holds = Holds(CONVERSATION | {"id", "system", "rejected", "meta"}, drawn=True)
     containers = ("json", "jsonl")
     absolute = False
+    marks = (frozenset({"instruction", "output"}), frozenset({"instruction", "chosen"}))
     columns: ClassVar[Mapping[str, str]] = {}
     written: ClassVar[Layout] = Layout(COLUMNS, {})
 
@@ -50,7 +51,7 @@ class Alpaca:
         return replace(self, layout=layout)
 
     def claims(self, row: Mapping[str, Any]) -> bool:
-        return "instruction" in row and bool(row.keys() & {"output", "chosen"})
+        return marked(row, self.marks)
 
     def together(self) -> Together:
         return LateImages(described=self.layout is not None)

@@ -37,6 +37,7 @@ class Axolotl:
     holds = Holds(CONVERSATION | {"id", "system", "meta"}, drawn=True)
     containers = ("jsonl", "json")
     absolute = True
+    marks = (frozenset({"messages"}),)
     columns: ClassVar[Mapping[str, str]] = {}
 
     def claims(self, row: Mapping[str, Any]) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from mirage.formats.instruction import Instruction, Role, Turn, turn
 from mirage.formats.messages import beside, identity
-from mirage.formats.shape import CONVERSATION, Holds, Reading, alternating, extras, word
+from mirage.formats.shape import CONVERSATION, Holds, Reading, alternating, extras, marked, word
 from mirage.formats.tags import no_tag, parts_of, tagged
 
 FROM: dict[str, Role] = {"human": "user", "gpt": "assistant"}
@@ -28,10 +28,11 @@ class Llava:
     holds = Holds(CONVERSATION | {"id", "meta"})
     containers = ("json", "jsonl")
     absolute = False
+    marks = (frozenset({"conversations"}),)
     columns: ClassVar[Mapping[str, str]] = {}
 
     def claims(self, row: Mapping[str, Any]) -> bool:
-        return "conversations" in row and "images" not in row
+        return marked(row, self.marks) and "images" not in row
 
     def read(self, row: Mapping[str, Any], reading: Reading) -> Instruction:
         sample = Instruction(

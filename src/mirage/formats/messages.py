@@ -26,7 +26,7 @@ from mirage.formats.instruction import (
     Turn,
     turn,
 )
-from mirage.formats.shape import ALL, Holds, Reading, alternating, extras, word
+from mirage.formats.shape import ALL, Holds, Reading, alternating, extras, marked, word
 
 CALLS = ("tool_calls", "tool_call_id", "function_call")
 ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant"}
@@ -43,10 +43,11 @@ class Messages:
     holds = Holds(ALL | {"ids"}, drawn=True)
     containers = ("jsonl", "json", "parquet", "hf", "webdataset", "imagefolder")
     absolute = False
+    marks = (frozenset({"messages"}),)
     columns: ClassVar[Mapping[str, str]] = {"images": "images"}
 
     def claims(self, row: Mapping[str, Any]) -> bool:
-        return "messages" in row
+        return marked(row, self.marks)
 
     def read(self, row: Mapping[str, Any], reading: Reading) -> Instruction:
         system, turns = conversation(row.get("messages"), reading)

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 from mirage.formats.instruction import Instruction, Shown, Turn, in_front, turn
 from mirage.formats.messages import beside, identity
-from mirage.formats.shape import CONVERSATION, Fault, Holds, Reading, extras, word
+from mirage.formats.shape import CONVERSATION, Fault, Holds, Reading, extras, marked, word
 from mirage.formats.tags import no_tag, untagged
 
 RESERVED = ("<image>", "<answer>", "<|endofchunk|>")
@@ -44,10 +44,11 @@ class MimicIt:
     holds = Holds(CONVERSATION | {"id", "related", "meta", "ids"}, front=True)
     containers = ("folder", "jsonl")
     absolute = False
+    marks = (frozenset({"instruction", "answer", "image_ids"}),)
     columns: ClassVar[Mapping[str, str]] = {"images": "images"}
 
     def claims(self, row: Mapping[str, Any]) -> bool:
-        return "instruction" in row and "answer" in row and "image_ids" in row
+        return marked(row, self.marks)
 
     def read(self, row: Mapping[str, Any], reading: Reading) -> Instruction:
         reading.faults += getattr(row, "faults", ())

@@ -39,6 +39,7 @@ class OpenAI:
     holds = Holds(CONVERSATION | {"system"}, images=MOST)
     containers = ("jsonl",)
     absolute = False
+    marks = (frozenset({"messages"}),)
     columns: ClassVar[Mapping[str, str]] = {}
 
     def claims(self, row: Mapping[str, Any]) -> bool:

@@ -32,6 +32,7 @@ class QwenVl:
     holds = Holds(CONVERSATION | {"id", "meta"})
     containers = ("json", "jsonl")
     absolute = False
+    marks = (frozenset({"conversations"}),)
     columns: ClassVar[Mapping[str, str]] = {}
 
     def claims(self, row: Mapping[str, Any]) -> bool:

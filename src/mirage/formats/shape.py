@@ -7,7 +7,7 @@ The rules stand where rows are read, so that reading, converting and verifying c
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -173,6 +173,8 @@ class Shape(Protocol):
     """Which kinds of file it is kept in, the usual one first."""
     absolute: bool
     """Whether images are named by absolute paths; otherwise relative to the dataset."""
+    marks: tuple[frozenset[str], ...]
+    """A row that can be told to be of this format has all columns of one of these sets."""
     columns: Mapping[str, str]
     """Columns of a table whose type a row may not show: "image", "images", "string" ..."""
 
@@ -191,6 +193,11 @@ class Shape(Protocol):
         that the format would misread.
         """
         ...
+
+
+def marked(columns: Iterable[str], marks: Iterable[frozenset[str]]) -> bool:
+    """Whether these columns are those of a format by its `marks`."""
+    return any(mark.issubset(columns) for mark in marks)
 
 
 Together = Callable[[Instruction], Iterator[Fault]]

@@ -62,6 +62,7 @@ class Sharegpt:
     holds = Holds(CONVERSATION | {"id", "system", "rejected", "meta"}, drawn=True)
     containers = ("json", "jsonl")
     absolute = False
+    marks = (frozenset({"messages"}), frozenset({"conversations"}))
     columns: ClassVar[Mapping[str, str]] = {}
     written: ClassVar[Layout] = Layout(COLUMNS, OPENAI.tags)
 

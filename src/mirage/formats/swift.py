@@ -61,6 +61,7 @@ class Swift:
     holds = Holds(CONVERSATION | {"id", "system", "rejected", "objects", "meta"}, drawn=True)
     containers = ("jsonl", "json")
     absolute = True
+    marks = (frozenset({"messages"}),)
     columns: ClassVar[Mapping[str, str]] = {}
 
     def claims(self, row: Mapping[str, Any]) -> bool:

@@ -37,6 +37,7 @@ class Trl:
     holds = Holds(CONVERSATION | {"id", "system", "meta"}, drawn=True)
     containers = ("parquet", "hf", "jsonl", "json")
     absolute = True
+    marks = (frozenset({"prompt", "completion"}),)
     columns: ClassVar[Mapping[str, str]] = {"images": "images"}
 
     def claims(self, row: Mapping[str, Any]) -> bool:
@@ -75,6 +76,7 @@ class TrlPreference:
     )
     containers = Trl.containers
     absolute = True
+    marks = (frozenset({"chosen", "rejected"}),)
     columns: ClassVar[Mapping[str, str]] = Trl.columns
 
     def claims(self, row: Mapping[str, Any]) -> bool:

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from mirage.dataset.verification import Report, Violation
+from mirage.dataset.conversion import Progress
+from mirage.dataset.verification import STEP, Report, Violation
 from mirage.formats.shape import Reading
 from mirage.mixture.dataset import LOCATE, Dataset
 from mirage.mixture.entries import Entries
@@ -28,13 +29,19 @@ class Check:
     images: list[int] = field(default_factory=list)
 
 
-def check(mixture: Mixture, report: Report) -> Check:
-    """Report every rule that is broken, with file and id."""
+def check(mixture: Mixture, report: Report, progress: Progress = lambda examples: None) -> Check:
+    """Report every rule that is broken, with file and id; `progress` is told now and then how many
+    examples were looked at.
+    """
     found = Check()
+    looked = 0
     for at, dataset in enumerate(mixture.datasets):
         times = mixture.times(at)
         found.images.append(0)
         for number in range(len(dataset)):
+            looked += 1
+            if not looked % STEP:
+                progress(looked)
             reading = Reading(LOCATE)
             example = dataset.example(number, reading)
             found.images[-1] += times[number] * len(shown(example))

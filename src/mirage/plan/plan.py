@@ -17,6 +17,7 @@ from mirage.config import SERVED, Loaded, backend_of, unserved
 from mirage.config.models import EngineConfig, LLMOutput
 from mirage.engines import identity
 from mirage.errors import ConfigError
+from mirage.formats import SHAPES
 from mirage.places import Place, RemotePath
 from mirage.plan.declared import Declared, Keys
 from mirage.plan.graph import CycleError, Graph, arrange
@@ -90,6 +91,7 @@ def build(loaded: Loaded) -> Plan:
     many = outputs.many()
     tree = declared.attempt(("output_schema",), declared.tree, config.output_schema)
     graph = compile_graph(declared, steps, many)
+    check_columns(declared)
     bases = tuple(compile_bases(declared)) or (None,)
     if declared.mistakes or tree is None or graph is None:
         raise ConfigError(declared.mistakes)
@@ -184,6 +186,17 @@ def compile_graph(declared: Declared, steps: list[Step], many: str | None) -> Gr
         message = f"these outputs need each other: {exc}"
         declared.wrong(("outputs", names.index(exc.names[0])), message)
     return None
+
+
+def check_columns(declared: Declared) -> None:
+    """A row without the columns of a sample would be refused by a sink of samples, each of them."""
+    sink = declared.config.sink
+    if sink is None or sink.format not in SHAPES:
+        return
+    from mirage.formats.wanted import lacking
+
+    for lack in lacking(declared.config.output_schema, sink.format):
+        declared.wrong(("output_schema", *lack.column), lack.message)
 
 
 def column_types(declared: Declared) -> dict[str, str]:

@@ -13,6 +13,8 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mirage.record import Image
+
 NULL = pa.null()
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 NAMED: dict[str, pa.DataType] = {
@@ -23,6 +25,7 @@ NAMED: dict[str, pa.DataType] = {
     "image": IMAGE,
     "images": pa.list_(IMAGE),
 }
+Types = dict[str, pa.DataType]
 WORDS = {pa.string(): "string", pa.int64(): "integer", pa.float64(): "number"}
 WORDS |= {pa.bool_(): "boolean", IMAGE: "image", NULL: "null"}
 
@@ -91,6 +94,44 @@ def unite(have: pa.DataType, new: pa.DataType, path: str, *, settle: bool = Fals
     if settle:
         return have
     raise ConflictError(path, have, new)
+
+
+def inferred(value: Any, path: str) -> pa.DataType:
+    """The type of a JSON value; an image is known by its name. Raises ConflictError for a list of
+    values that do not go together.
+    """
+    match value:
+        case bool():
+            return pa.bool_()
+        case int():
+            return pa.int64()
+        case float():
+            return pa.float64()
+        case str() | Image():
+            return pa.string()
+        case list() | tuple():
+            kind = NULL
+            for item in value:
+                kind = unite(kind, inferred(item, f"{path}[]"), f"{path}[]")
+            return pa.list_(kind)
+        case Mapping():
+            found = {str(key): inferred(item, f"{path}.{key}") for key, item in value.items()}
+            return pa.struct(list(found.items()))
+        case _:
+            return NULL
+
+
+def widened(types: Types, row: Mapping[str, Any]) -> Types:
+    """The types of columns with those of a row of JSON. Raises ConflictError."""
+    return together(types, {name: inferred(value, name) for name, value in row.items()})
+
+
+def together(have: Types, new: Types, *, settle: bool = False) -> Types:
+    """The types of columns that hold both, as `unite` has it."""
+    found = {
+        name: unite(have.get(name, NULL), kind, name, settle=settle) for name, kind in new.items()
+    }
+    return have | found
 
 
 def holds(wide: pa.DataType, narrow: pa.DataType) -> bool:

@@ -52,10 +52,12 @@ class DescribedSink(AlikeSink):
             self.info(kinds)
 
     def publish(self, parts: Sequence[Path], columns: Any | None) -> None:
-        info = self.info({*kinds(parts, self.column)})
-        self.rows.publish(parts, columns)
+        seen = {*kinds(parts, self.column)}
         options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
-        atomic.write_bytes(self.path.with_name(NAME), orjson.dumps(info, option=options))
+        with atomic.alone(self.path.parent):  # or another dataset's entry might be written over
+            info = self.info(seen)
+            self.rows.publish(parts, columns)
+            atomic.write_bytes(self.path.with_name(NAME), orjson.dumps(info, option=options))
 
     def info(self, kinds: Iterable[bool]) -> Info:
         try:

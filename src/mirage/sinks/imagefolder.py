@@ -2,7 +2,8 @@
 
 What `load_dataset("imagefolder")` reads: the column `image` is named by `file_name`, a list
 `images` by `file_names`, any other column by its own name before that. It takes keys of these names
-for files wherever they stand, and fails at a list of no images: such rows are refused.
+for files wherever they stand, fails at a list of no images, and at a column without one type: such
+rows are refused.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from mirage.errors import SinkError
 from mirage.record import Image, PartReport
 from mirage.sinks.apart import apart, keys
+from mirage.sinks.columns import ConflictError, Types, named, together, widened
 from mirage.sinks.dataset import new_folder, refuse_foreign
 from mirage.sinks.jsonl import JsonlSink
 
@@ -30,31 +34,40 @@ class ImagefolderSink:
     def __init__(self, path: Path, declared: Mapping[str, str]) -> None:
         self.path = path
         self.declared = {"image": "image", "images": "images", **declared}
+        types = {name: word for name, word in declared.items() if not word.startswith("image")}
+        self.types = named(types, embed=False)
         self.lines = JsonlSink(path / METADATA, folder=False)
 
     def check(self) -> None:
         refuse_foreign(self.path, OURS)
 
     def write(
-        self, part: Path, rows: Iterable[Mapping[str, Any]], columns: Any | None = None
+        self, part: Path, rows: Iterable[Mapping[str, Any]], columns: Types | None = None
     ) -> PartReport:
         """Write a part. Rejected: what JSON cannot hold, images that cannot be read, lists of no
-        images, and keys that would be taken for the names of files.
+        images, keys that would be taken for the names of files, and values that differ in type
+        from the first of their column, or from `columns`.
         """
+        types = self.types if columns is None else columns
         taken: list[int] = []
         refused: list[tuple[int, SinkError]] = []
 
-        def named() -> Iterator[Mapping[str, Any]]:
+        def ready() -> Iterator[Mapping[str, Any]]:
+            nonlocal types
             for number, row in enumerate(rows):
                 try:
-                    ready = self.named(row)
+                    made = self.named(row)
+                    types = widened(types, made)
                 except SinkError as error:
                     refused.append((number, error))
                     continue
+                except ConflictError as error:
+                    refused.append((number, SinkError("column", str(error))))
+                    continue
                 taken.append(number)
-                yield ready
+                yield made
 
-        report = self.lines.write(part, named())
+        report = self.lines.write(part, ready())
         refused += [(taken[index], error) for index, error in report.rejected]
         return PartReport(report.rows, tuple(sorted(refused, key=lambda each: each[0])))
 
@@ -80,15 +93,32 @@ class ImagefolderSink:
                 found[column] = value
         return found
 
-    def columns(self, parts: Sequence[Path]) -> None:
-        """Lines of JSON have no column types."""
+    def columns(self, parts: Sequence[Path]) -> Types:
+        """The types that the loader finds over all parts: of two that conflict, the earlier one."""
+        types = self.types
+        for part in parts:
+            types = together(types, types_in(part), settle=True)
+        return types
 
-    def fits(self, part: Path, columns: Any | None) -> bool:
+    def fits(self, part: Path, columns: Types | None) -> bool:
+        try:
+            together(columns or {}, types_in(part))
+        except ConflictError:
+            return False
         return True
 
-    def publish(self, parts: Sequence[Path], columns: Any | None) -> None:
+    def publish(self, parts: Sequence[Path], columns: Types | None) -> None:
         with new_folder(self.path, parts, OURS) as new:
             self.lines.join(parts, new / METADATA)
+
+
+def types_in(part: Path) -> Types:
+    """The types of the columns in lines of JSON, which go together."""
+    types: Types = {}
+    with part.open("rb") as lines:
+        for line in lines:
+            types = widened(types, orjson.loads(line))
+    return types
 
 
 def named_by(kind: str, column: str) -> str:

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from mirage.errors import SinkError
 from mirage.record import Image
-from mirage.sinks.columns import NULL, ConflictError, cast, plain, unite
+from mirage.sinks.columns import NULL, ConflictError, Types, cast, plain, unite
 from mirage.sinks.images import Gallery, embedded
 
 BATCH_ROWS = 1_000
@@ -25,7 +25,6 @@ COERCED = {pa.float64(): bool, pa.binary(): str}
 REFUSALS = (pa.ArrowException, TypeError, ValueError, OverflowError)
 
 Row = Mapping[str, Any]
-Types = dict[str, pa.DataType]
 Numbers = Sequence[int]
 
 

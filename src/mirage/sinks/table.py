@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from mirage import atomic
 from mirage.record import PartReport
-from mirage.sinks.columns import NULL, conform, holds, named, schema_of, types_of, unite
+from mirage.sinks.columns import NULL, Types, conform, holds, named, schema_of, together, types_of
 from mirage.sinks.images import Gallery
 from mirage.sinks.rows import PlainRow, Tables
 
@@ -74,10 +74,9 @@ class TableSink(ABC):
         """The types over all parts: where two conflict, the earlier part's. Columns stand in the
         order in which rows had them; declared ones that no row had come last.
         """
-        types: dict[str, pa.DataType] = {}
+        types: Types = {}
         for part in sorted(parts, key=self.empty):
-            for name, kind in types_of(self.schema(part)).items():
-                types[name] = unite(types.get(name, NULL), kind, name, settle=True)
+            types = together(types, types_of(self.schema(part)), settle=True)
         return schema_of(self.with_declared(types))
 
     def with_declared(self, types: Mapping[str, pa.DataType]) -> dict[str, pa.DataType]:

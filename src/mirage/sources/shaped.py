@@ -79,10 +79,14 @@ class Shaped(Over):
 
 
 def identified(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A row whose container knew it by a key: that is its id, where it has none of its own."""
-    if "__key__" not in values:
+    """A row whose container knew it by a key: that is its id, where it has none of its own, and
+    otherwise a further column, unless the two are the same.
+    """
+    key, own = values.get("__key__"), values.get("id")
+    if key is None or (own is not None and str(own) != key):
         return values
-    return {"id": values["__key__"], **{k: v for k, v in values.items() if k != "__key__"}}
+    row = {name: value for name, value in values.items() if name != "__key__"}
+    return {**row, "id": key} if own is None else row
 
 
 def broken(reading: Reading, name: str) -> SourceError:

@@ -48,7 +48,7 @@ def part_of(work: Workplace, block: Block) -> PartNote | None:
 
 def publish(work: Workplace, target: Place, found: Standing, judge: Judge) -> None:
     """Make the dataset out of the parts that there are, unless it stands there already; a part that
-    does not fit the others is made again.
+    does not fit the others is made again. Where everything failed, what stands there stays.
 
     Raises StoppedError where `judge` has a reason.
     """
@@ -61,10 +61,12 @@ def publish(work: Workplace, target: Place, found: Standing, judge: Judge) -> No
     for (block, note), part in zip(found.parts, parts, strict=True):
         fits = work.sink.fits(part, columns)
         notes.append(note if fits else assemble(block, work, columns))
-    if reason := judge(totals(notes)[0]):
+    counts, _ = totals(notes)
+    if reason := judge(counts):
         raise StoppedError(reason)
-    work.sink.publish(parts, columns)
-    work.folder.set_published(stamp())
+    if not counts.fruitless:
+        work.sink.publish(parts, columns)
+        work.folder.set_published(stamp())
 
 
 def totals(notes: Iterable[PartNote]) -> tuple[Counts, Usage]:
