@@ -26,7 +26,8 @@ LAYERS = """
     pipeline
     scale
     job status given
-    session note
+    note manifest
+    session
     glimpse merge
     api
     cli

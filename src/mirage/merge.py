@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from mirage.errors import RunError
 from mirage.job import Job
+from mirage.manifest import write_manifest
 from mirage.places import Place
 from mirage.record import Span
 from mirage.report import Counts, Usage
-from mirage.session import write_manifest
 from mirage.sources.blocks import Block
 from mirage.work.lock import Lock
 from mirage.work.publish import publish, standing, told, totals

@@ -5,30 +5,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import platform
 import signal
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
-import orjson
-
-from mirage import __version__
-from mirage.atomic import write_bytes
 from mirage.config.data import SourceConfig
-from mirage.engines import describe
 from mirage.errors import LockedError, RunError, StoppedError
 from mirage.job import Job
 from mirage.journal import Carried
+from mirage.manifest import write_manifest
 from mirage.pipeline import Pipeline
-from mirage.places import Place, RemotePath
+from mirage.places import Place
 from mirage.report import DONE, INTERRUPTED, STOPPED, Counts, Progress, Usage
 from mirage.scale.roll_call import TAKEN_OVER, RollCall
 from mirage.sources import open_source
@@ -302,39 +296,3 @@ class Session:
         finally:
             for name in ENDING:
                 loop.remove_signal_handler(name)
-
-
-def write_manifest(
-    job: Job, counts: Counts, usage: Usage, left_out: Sequence[Mapping[str, object]] = ()
-) -> None:
-    """How the dataset was made: in the run's folder, and beside it where there is one. `left_out`
-    are the rows of the source that are not in it.
-    """
-    config = job.loaded.config
-    manifest = {
-        "dataset": None if counts.fruitless else str(job.target),
-        "rows": counts.rows_written,
-        "counts": asdict(counts),
-        "usage": asdict(usage),
-        **({"left_out": left_out} if left_out else {}),
-        "seed": config.run.seed,
-        "fingerprint": job.plan.fingerprint.hex(),
-        "engines": {name: describe(engine) for name, engine in job.engines.items()},
-        "config": job.loaded.document,
-        "file": job.loaded.file,
-        "versions": {
-            "mirage": __version__,
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("pyarrow", "pillow", "jinja2", "pydantic")},
-        },
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
-    data = orjson.dumps(manifest, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
-    write_bytes(job.folder.root / "manifest.json", data)
-    if counts.fruitless:
-        return
-    beside = job.target.with_name(f"{job.target.name}.manifest.json")
-    if isinstance(beside, RemotePath):
-        beside.write_bytes(data)
-    else:
-        write_bytes(beside, data)
