@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -129,6 +130,27 @@ def test_a_writer_that_died(tmp_path: Path) -> None:
 
     assert attempt(tmp_path, look) == (True, True, False, [ENTRY])
     assert {file: file.read_bytes() for file in files} == files
+
+
+@pytest.mark.parametrize("began", [False, True])
+def test_a_writer_that_died_as_it_made_its_file(tmp_path: Path, began: bool) -> None:
+    """Nothing was in it, so that nothing is damaged; a file that lost all but its beginning is."""
+    attempt(tmp_path, one_call)
+    path = tmp_path / "attempt-0001.sqlite"
+    path.touch()
+    if began:
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+            connection.execute("PRAGMA journal_mode=WAL")
+
+    async def look(journal: Journal) -> tuple[bool, list[str]]:
+        return journal.knows(key(1)), journal.torn
+
+    assert attempt(tmp_path, look) == (True, [])
+    first = tmp_path / "attempt-0000.sqlite"
+    first.write_bytes(first.read_bytes()[:4096])
+    known, (torn,) = attempt(tmp_path, look)
+    assert not known and "attempt-0000.sqlite is damaged" in torn
 
 
 def test_a_text_that_is_not_what_was_written(tmp_path: Path) -> None:

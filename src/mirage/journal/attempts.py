@@ -38,6 +38,7 @@ CREATE TABLE groups (id INTEGER PRIMARY KEY, fingerprint BLOB,
 ADD = "INSERT INTO groups (fingerprint, keys, calls, entries, sum) VALUES (?,?,?,?,?)"
 GROUPS = "SELECT id, fingerprint, keys, calls, entries, sum FROM groups"
 GROUP = "SELECT keys, calls FROM groups WHERE id = ?"
+UNBORN = "SELECT count(*) = 0 AND (SELECT page_count FROM pragma_page_count) < 2 FROM sqlite_schema"
 
 Where = tuple[int, int]
 """The number of an attempt, and that of a group in it."""
@@ -108,6 +109,8 @@ class Journal:
         except sqlite3.DatabaseError as exc:
             if getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF not in DAMAGE:
                 raise RunError(f"{self._paths[attempt]} cannot be read: {exc}") from exc
+            if unborn(self._earlier[attempt]):
+                return
             self._tear(attempt)
             end: list[Any] = []
             with contextlib.suppress(sqlite3.DatabaseError):
@@ -252,6 +255,14 @@ class Journal:
             folder.cleanup()
         self._known.clear()
         self._held.clear()
+
+
+def unborn(file: sqlite3.Connection) -> bool:
+    """Whether a file has no table yet: its writer was killed while it made it."""
+    try:
+        return bool(file.execute(UNBORN).fetchone()[0])
+    except sqlite3.DatabaseError:
+        return False
 
 
 def merge(file: sqlite3.Connection) -> None:
