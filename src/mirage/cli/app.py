@@ -169,7 +169,7 @@ def console() -> None:
     """The console script: `main`, and then out at once.
 
     Everything is on disk by then, and Python's own way out takes a tenth of a second. Looking for
-    garbage among modules that are being loaded would take as long: none of them ever goes.
+    garbage among modules that are being loaded takes nearly as long: none of them ever goes.
     """
     gc.set_threshold(COLLECT_AFTER)
     try:
