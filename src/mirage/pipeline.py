@@ -172,7 +172,7 @@ class Pipeline(Struct):
         if not self.rank.works:
             return 1  # which waits for the others
         capacity = self._capacity()
-        return capacity + max(AHEAD, capacity // 4)
+        return capacity + (0 if self.work.plan.only_asks else max(AHEAD, capacity // 4))
 
     def _capacity(self) -> int:
         return sum(engine.capacity for engine in self.crew.engines.values())

@@ -41,13 +41,15 @@ class Image(Struct, frozen=True):
 
     `given` is the value as it stood in the source (a path, a URL, an HF struct, a PIL image);
     exactly one of `data` and `path` is set. Where the file is an archive, `member` reads the image
-    out of it. An image is never altered.
+    out of it; of another one `state` is size in bytes and mtime in ns, as it was found. An image is
+    never altered.
     """
 
     given: Any
     data: bytes | None = None
     path: str | None = None
     member: Callable[[], bytes] | None = None
+    state: tuple[int, int] | None = None
 
     def read(self) -> bytes:
         """Raises OSError for a file, MediaError for a member that cannot be read."""

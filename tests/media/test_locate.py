@@ -57,7 +57,12 @@ def test_bytes(value: Any) -> None:
 def test_path_below_base(base: Path) -> None:
     """A relative path is looked up below the base, and stands as it was given."""
     image = single("sub/../a.png", base)
-    assert image == Image(given="sub/../a.png", path=str(base.resolve() / "a.png"))
+    state = (base / "a.png").stat()
+    assert image == Image(
+        given="sub/../a.png",
+        path=str(base.resolve() / "a.png"),
+        state=(state.st_size, state.st_mtime_ns),
+    )
     assert image.read() == PNG
 
 
@@ -235,10 +240,14 @@ def test_pil_image_without_a_lossless_file() -> None:
 
 
 def test_file_state(base: Path) -> None:
-    """A file is known by path, size and time; an image in memory has no such state."""
+    """A file is known by path, size and time as it was located; an image in memory has no such
+    state.
+    """
     image = single("a.png", base)
-    assert file_state(image) == (image.path, len(PNG), (base / "a.png").stat().st_mtime_ns)
+    known = (image.path, len(PNG), (base / "a.png").stat().st_mtime_ns)
+    assert file_state(image) == known
     assert file_state(single(PNG)) is None
     (base / "a.png").unlink()
+    assert file_state(image) == known
     with pytest.raises(MediaError, match="no such file"):
-        file_state(image)
+        file_state(Image(given="a.png", path=image.path))

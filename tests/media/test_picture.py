@@ -256,6 +256,28 @@ def test_digest_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert len(MODULE._digests) == 1, "the memo is bounded"
 
 
+def test_replaced_after_it_was_located(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is sent is hashed as it is, though another file was known under the same state."""
+    monkeypatch.setattr(MODULE, "_digests", {})
+    file = tmp_path / "a.png"
+    file.write_bytes(encoded(noise(), "PNG"))
+    os.utime(file, ns=(10**18, 10**18))
+    image = locate("a.png", tmp_path)
+    assert isinstance(image, Image)
+    picture(image, ANY)
+    for data in (encoded(noise(10, 10), "PNG"), encoded(noise(90, 90), "PNG")):
+        file.write_bytes(data)
+        assert picture(image, ANY) == Picture(data, "image/png", hashlib.sha256(data).hexdigest())
+
+
+@pytest.mark.parametrize("told", [0, 1, 9_999, 10_000, 10_001, 1 << 20])
+def test_contents(tmp_path: Path, told: int) -> None:
+    """A file is read whole, whatever size it was said to have."""
+    file = tmp_path / "a"
+    file.write_bytes(os.urandom(10_000))
+    assert MODULE.contents(str(file), told) == file.read_bytes()
+
+
 def test_file_that_went_away(tmp_path: Path) -> None:
     """A file that is gone by the time it is needed is missing."""
     with pytest.raises(MediaError) as caught:

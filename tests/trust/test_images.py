@@ -193,6 +193,23 @@ def test_a_lost_image_fails_its_record_until_it_is_back(
     assert [digest(row["image"], trial) for row in rows_of(trial)] == DIGESTS
 
 
+def test_rows_are_made_without_the_images_that_are_not_in_them(
+    named: tuple[Trial, Scripted], tmp_path: Path
+) -> None:
+    """An image that was only sent may be gone when the rows are made."""
+    trial, engine = named
+    trial.set(output_schema={"q": "{q}", "answer": "{answer}"})
+
+    def lose(number: int) -> None:
+        if engine.asked["Answer this: row 3"]:
+            (tmp_path / "3.png").unlink(missing_ok=True)
+
+    engine.on_call = lose
+    summary = trial.run()
+    assert not (tmp_path / "3.png").exists()
+    assert (summary.counts.written, summary.counts.failed) == (ROWS, 0)
+
+
 def test_pil_images_in_memory(tmp_path: Path) -> None:
     """A PIL image, which has no original bytes, is stored as PNG, equal in pixels."""
     from mirage import run

@@ -154,12 +154,12 @@ def from_path(given: Any, text: str, base: Place | None) -> Image:
     else:
         path = below(text, base)
     try:
-        check(path, text)
+        state = check(path, text)
     except MediaError as error:
         if error.kind != "missing" or (found := member(path)) is None:
             raise
         return Image(given=given, path=found[0], member=found[1])
-    return Image(given=given, path=path)
+    return Image(given=given, path=path, state=state)
 
 
 def member(path: str) -> tuple[str, Callable[[], bytes]] | None:
@@ -202,8 +202,8 @@ def resolved(base: Path) -> str:
     return os.path.realpath(base)
 
 
-def check(path: str, text: str) -> os.stat_result:
-    """What stat says of a path, if it is a regular file with something in it."""
+def check(path: str, text: str) -> tuple[int, int]:
+    """Size in bytes and mtime in ns of a path, if it is a regular file with something in it."""
     try:
         state = os.stat(path)  # noqa: PTH116 - as above
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -214,19 +214,18 @@ def check(path: str, text: str) -> os.stat_result:
         raise MediaError("file", f"not a regular file: {short(text)}")
     if not state.st_size:
         raise MediaError("empty", f"the file is empty: {short(text)}")
-    return state
+    return state.st_size, state.st_mtime_ns
 
 
 def file_state(image: Image) -> tuple[str, int, int] | None:
-    """Path, size in bytes and mtime in ns of the file, or archive, that an image lives in; None
-    for others, such as one in a store, be that several files or behind a URL.
+    """Path, size in bytes and mtime in ns of the file, or archive, that an image lives in, as it
+    was located; None for others, such as one in a store, be that several files or behind a URL.
     """
     if image.path is None:
         return None
     if image.member is not None and (is_remote(image.path) or Path(image.path).is_dir()):
         return None
-    state = check(image.path, image.path)
-    return image.path, state.st_size, state.st_mtime_ns
+    return image.path, *(image.state or check(image.path, image.path))
 
 
 def decode(url: str) -> bytes:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, cast
 
 from mirage.errors import MediaError, boundary
 from mirage.media.guard import guard
-from mirage.media.locate import file_state, short
+from mirage.media.locate import check, file_state, short
 from mirage.media.sniff import sniff
 from mirage.record import Abilities, Image, Picture
 
@@ -78,26 +78,39 @@ def seen(data: bytes, digest: str, abilities: Abilities) -> Picture:
 def read(image: Image) -> tuple[bytes, str]:
     """The original bytes and their SHA-256, which is remembered for files that lie still.
 
-    A file that was written to in the last two seconds is hashed again the next time: its mtime
-    could not show a further change.
+    A file that is no longer as it was located is hashed, and so is one that was written to in the
+    last two seconds: its mtime could not show a further change.
     """
     state = file_state(image) if image.member is None else None
     if state is None:
         with boundary(MediaError, "unreadable"):
             data = image.read()
         return data, hashlib.sha256(data).hexdigest()
-    if state[1] > MAX_BYTES:
-        raise MediaError("bomb", f"{state[0]} has {state[1]:,} bytes; the limit is {MAX_BYTES:,}")
+    path, size, mtime_ns = state
+    if size > MAX_BYTES:
+        raise MediaError("bomb", f"{path} has {size:,} bytes; the limit is {MAX_BYTES:,}")
     with boundary(MediaError, "unreadable"):
-        data = image.read()
-    digest = _digests.get(state)
-    if digest is None:
-        digest = hashlib.sha256(data).hexdigest()
-        if state == file_state(image) and time.time_ns() - state[2] > SETTLED_NS:
-            if len(_digests) >= REMEMBERED:
-                _digests.clear()
-            _digests[state] = digest
+        data = contents(path, size)
+    still = check(path, path) == (size, mtime_ns) and time.time_ns() - mtime_ns > SETTLED_NS
+    if still and (digest := _digests.get(state)) is not None:
+        return data, digest
+    digest = hashlib.sha256(data).hexdigest()
+    if still:
+        if len(_digests) >= REMEMBERED:
+            _digests.clear()
+        _digests[state] = digest
     return data, digest
+
+
+def contents(path: str, size: int) -> bytes:
+    """The bytes of a file that is about so large. Where it is, that takes as few system calls as
+    there can be: after each of them a thread must win the interpreter back.
+    """
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - pathlib is slower
+        data = file.read(size + 1)
+        while len(data) != size and (more := file.read()):
+            data += more
+    return data
 
 
 def copied(data: bytes, media_type: str, digest: str, abilities: Abilities) -> Picture:

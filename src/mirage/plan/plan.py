@@ -36,8 +36,9 @@ if TYPE_CHECKING:
 
 
 class Plan(Struct, frozen=True):
-    """What runs. `bases` are the image folders of the sources, by their number; `web` fetches
-    images that are URLs, `pictured` says whether there are images at all.
+    """What runs. Rows are made of the inputs that are `recalled`. `bases` are the image folders of
+    the sources, by their number; `web` fetches images that are URLs, `pictured` says whether there
+    are images at all.
 
     `fingerprint` (16 bytes) covers what decides the values: inputs, outputs, the output's tree,
     models and sampling; `constrained` are the engines that are asked to keep to a schema, `seeing`
@@ -48,6 +49,7 @@ class Plan(Struct, frozen=True):
     """
 
     inputs: tuple[Input, ...]
+    recalled: tuple[Input, ...]
     pictured: bool
     web: Web | None
     graph: Graph
@@ -65,6 +67,12 @@ class Plan(Struct, frozen=True):
     bounds: Bounds
     on_error: str
     max_failures: float | int | None
+
+    @property
+    def only_asks(self) -> bool:
+        """Whether nothing takes a record's time but calls: no image, no function."""
+        steps = (*self.graph.trunk, *self.graph.branch)
+        return not self.pictured and not any(isinstance(step, PythonStep) for step in steps)
 
     def open_archives(self) -> None:
         """Index the archives that images are said to be in: no record shall wait for that."""
@@ -96,8 +104,10 @@ def build(loaded: Loaded) -> Plan:
         raise ConfigError(declared.mistakes)
     asked = [step for step in steps if isinstance(step, LLMStep)]
     used = {step.engine for step in asked}
+    told = tree.needs.union(*(step.recalls for step in asked))
     return Plan(
         inputs=inputs,
+        recalled=tuple(variable for variable in inputs if variable.name in told),
         pictured=any(variable.image for variable in inputs),
         web=web,
         graph=graph,

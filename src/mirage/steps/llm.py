@@ -51,8 +51,12 @@ class LLMStep(Struct, frozen=True):
 
     @property
     def needs(self) -> frozenset[str]:
-        scored = frozenset[str]() if self.choices is None else self.choices.tree.needs
-        return scored.union(self.images, *(template.needs for _, template in self.turns))
+        return self.recalls.union(self.images, *(template.needs for _, template in self.turns))
+
+    @property
+    def recalls(self) -> frozenset[str]:
+        """The names that `recall` reads."""
+        return frozenset() if self.choices is None else self.choices.tree.needs
 
     @property
     def constrains(self) -> bool:

@@ -57,6 +57,6 @@ class Step(Protocol):
 
     def recall(self, completion: Any, values: Mapping[str, Any]) -> Any:
         """Its value out of the completion that was journalled, None where it is not journalled;
-        `values` are those that it needs.
+        `values` are those that a row is made of, and that its choices are.
         """
         ...

@@ -92,7 +92,7 @@ class Assembly(Struct):
             try:
                 if values is None:
                     values = self._recall(
-                        self.plan.graph.trunk, entry, bind(self.plan.inputs, record, base)
+                        self.plan.graph.trunk, entry, bind(self.plan.recalled, record, base)
                     )
                 row = self._row(values, own)
             except RecordError as error:

@@ -246,7 +246,7 @@ async def travel(owed: Owed, crew: Crew) -> list[Entry]:
         if crew.plan.pictured and (files := list(filter(None, map(file_state, images_in(values))))):
             detail["files"] = files
         trunk = Journey(crew, owed.run, record.place, RECORD, owed.asks, values)
-        entry = entry.with_trail(await trunk.take(crew.plan.graph.trunk))
+        entry = replace(entry, trail=await trunk.take(crew.plan.graph.trunk))
         if many is None:
             crew.plan.tree.value(trunk.values)
             return [entry]
@@ -280,7 +280,7 @@ async def born(owed: Owed, trunk: Journey, child: int) -> Entry:
     detail = {"asks": asks} if asks else {}
     entry = Entry(owed.position, child, WRITTEN, owed.record.digest, b"", detail)
     try:
-        entry = entry.with_trail(await journey.take(trunk.crew.plan.graph.branch))
+        entry = replace(entry, trail=await journey.take(trunk.crew.plan.graph.branch))
         trunk.crew.plan.tree.value(journey.values)
     except Exception as end:  # noqa: BLE001 - nor a sibling
         return ended(end, entry)
