@@ -92,7 +92,8 @@ def _afar(config: SinkConfig, stage: Path, here: Callable[..., Sink]) -> Sink:
     def make(path: Path) -> Sink:
         return here(config.model_copy(update={"path": f"{path}{end}"}), at=target)
 
-    return RemoteSink(target, stage.absolute(), make)
+    stage = stage.absolute()
+    return RemoteSink(make(stage / target.name), target, stage, make)
 
 
 def sendable(config: SinkConfig) -> RemotePath:

@@ -30,11 +30,11 @@ THREADS = 8
 
 
 class RemoteSink(Over):
-    """`make` gives the sink that writes to a path of this machine."""
+    """`make` gives the sink that writes to a path of this machine; `rows` is that in `stage`."""
 
-    def __init__(self, path: RemotePath, stage: Path, make: Callable[[Path], Sink]) -> None:
-        super().__init__(make(stage / path.name))
-        self.path, self.stage, self.make = path, stage, make
+    path: RemotePath
+    stage: Path
+    make: Callable[[Path], Sink]
 
     def check(self) -> None:
         """Raises RunError also where the store, or what stands there, cannot be looked at."""
