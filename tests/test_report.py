@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 import orjson
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import asdict
 
 from mirage.report import LONGEST_EXAMPLE, Counts, Progress, Tally
 

@@ -13,7 +13,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "mirage"
 LAYERS = """
-    errors names atomic value certificates recipes
+    errors names atomic certificates recipes
     places
     record
     template select media config

@@ -22,17 +22,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import TracebackType
 from typing import ClassVar, Literal
+
+from msgspec import Struct
 
 
 class MirageError(Exception):
     """Anything that MIRAGE itself raises."""
 
 
-@dataclass(frozen=True, slots=True)
-class Mistake:
+class Mistake(Struct, frozen=True):
     """One mistake in a configuration. `line` and `column` count from 1; 0 means unknown."""
 
     path: str

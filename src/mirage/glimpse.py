@@ -8,9 +8,10 @@ from __future__ import annotations
 import io
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from mirage.errors import EngineError
 from mirage.job import Job
@@ -27,16 +28,14 @@ from mirage.work.lock import Lock
 from mirage.work.owed import BlockRun, Owed
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """One question to a model and its answer; None where none came."""
 
     request: Request
     completion: Completion | None
 
 
-@dataclass(slots=True)
-class Preview:
+class Preview(Struct):
     """One record's way: what it was, what was asked, and what became of it.
 
     `shared` counts the answers that were there already, of equal requests before. `problems` says
@@ -44,10 +43,10 @@ class Preview:
     """
 
     record: Record
-    calls: list[Call] = field(default_factory=list)
+    calls: list[Call] = []
     shared: int = 0
-    rows: list[Mapping[str, Any]] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    rows: list[Mapping[str, Any]] = []
+    problems: list[str] = []
     failed: bool = False
 
 

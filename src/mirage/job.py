@@ -8,11 +8,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
+from msgspec import Struct
 
 from mirage.config import IN_FLIGHT, Loaded
 from mirage.config.data import SinkConfig
@@ -35,8 +35,7 @@ ROWS_LOOKED_AT = 20
 Rows = Iterable[Mapping[str, Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(Struct, frozen=True):
     """One run, ready to start. `target` is where the dataset will be."""
 
     loaded: Loaded

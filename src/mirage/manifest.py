@@ -5,10 +5,10 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from importlib.metadata import version
 
 import orjson
+from msgspec.structs import asdict
 
 from mirage import __version__
 from mirage.atomic import write_bytes

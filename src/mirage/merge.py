@@ -7,7 +7,8 @@ are held against the source, and whatever is missing is named.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from mirage.errors import RunError
 from mirage.job import Job
@@ -20,8 +21,7 @@ from mirage.work.lock import Lock
 from mirage.work.publish import publish, standing, told, totals
 
 
-@dataclass(frozen=True, slots=True)
-class Merged:
+class Merged(Struct, frozen=True):
     """What was merged, and the rows of the source that were left out."""
 
     target: Place

@@ -20,9 +20,10 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
+
+from msgspec import Struct, field
 
 from mirage.errors import LockedError, MirageError, RunError, StoppedError
 from mirage.journal import FAILED, PARTIAL, Writer
@@ -99,8 +100,7 @@ class Feed:
             await asyncio.wait({self._next})
 
 
-@dataclass(slots=True)
-class Pipeline:
+class Pipeline(Struct):
     """One run over all that is owed. `stop` ends it early, and what is under way is finished.
 
     `lock` is that of the run, where this process owns it.
@@ -111,12 +111,12 @@ class Pipeline:
     target: Place
     wanted: Wanted | None = None
     reason: str = ""
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[str] = []
     rank: Rank = ALONE
     lock: Lock | None = None
     feed: Feed | None = None
     overslept: bool = False
-    open: set[BlockRun] = field(default_factory=set)
+    open: set[BlockRun] = set()
     stopped: threading.Event = field(default_factory=threading.Event)
     assembling: asyncio.Lock = field(default_factory=asyncio.Lock)
 

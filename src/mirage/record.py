@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
 import orjson
+from msgspec import Struct
+from msgspec.structs import force_setattr, replace
 
 from mirage.errors import SinkError, SourceError
-from mirage.value import value
 
 
-@value(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True):
     """One row of the source, as read.
 
     `place` says where it stands (source, file and row, or the source's own id) and is unique in a
@@ -37,8 +36,7 @@ class Record:
         return replace(self, values=values)
 
 
-@value(frozen=True, slots=True)
-class Image:
+class Image(Struct, frozen=True):
     """One image of a record: its original bytes, or the file that holds them.
 
     `given` is the value as it stood in the source (a path, a URL, an HF struct, a PIL image);
@@ -60,8 +58,7 @@ class Image:
         return self.member() if self.member is not None else Path(self.path or "").read_bytes()
 
 
-@value(frozen=True, slots=True)
-class Picture:
+class Picture(Struct, frozen=True):
     """What a model sees of an image: the original bytes, or a copy made for the engine's limits.
 
     `digest` is the SHA-256 of the *original* bytes, hexadecimal; `copy` says how the copy was made
@@ -77,8 +74,7 @@ class Picture:
 Part = str | Picture
 
 
-@value(frozen=True, slots=True)
-class Message:
+class Message(Struct, frozen=True):
     """One turn of a conversation. Consecutive texts are one part; pictures stand in order."""
 
     role: str
@@ -93,8 +89,7 @@ class Message:
         return tuple(part for part in self.parts if isinstance(part, Picture))
 
 
-@value(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """One call to a model, and `key`, the hash of everything that decides its answer.
 
     `draw` is empty at temperature 0, so that equal requests share a completion; otherwise it names
@@ -105,12 +100,12 @@ class Request:
 
     model: str
     messages: tuple[Message, ...]
-    sampling: Mapping[str, Any] = field(default_factory=dict)
+    sampling: Mapping[str, Any] = {}
     schema: Mapping[str, Any] | None = None
     draw: str = ""
     ask: int = 0
     choices: tuple[str, ...] = ()
-    key: bytes = field(init=False)
+    key: bytes = b""  # whatever is given: the hash
 
     def __post_init__(self) -> None:
         turns = [
@@ -122,7 +117,7 @@ class Request:
         if self.choices:  # the keys of all other requests are what they were before these existed
             what += (self.choices,)
         hashed = hashlib.blake2b(orjson.dumps(what), digest_size=16).digest()
-        object.__setattr__(self, "key", hashed)
+        force_setattr(self, "key", hashed)
 
     @property
     def seed(self) -> int | None:
@@ -140,8 +135,7 @@ class Request:
         return replace(self, schema=schema)
 
 
-@value(frozen=True, slots=True)
-class Completion:
+class Completion(Struct, frozen=True):
     """A model's answer. `finish` is the endpoint's own word: stop, length, content_filter, ...
 
     `seconds` is the time of the call that succeeded; `attempts` counts the failed ones as well.
@@ -159,24 +153,21 @@ class Completion:
     logprobs: tuple[float | None, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(Struct, frozen=True):
     """The record is in the dataset, as `rows` rows."""
 
     place: str
     rows: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Dropped:
+class Dropped(Struct, frozen=True):
     """A filter, or an empty list, left the record out; `reason` says which."""
 
     place: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(Struct, frozen=True):
     """The record could not be finished: where, why, and what the model said last."""
 
     place: str
@@ -191,8 +182,7 @@ class Failed:
 Outcome = Written | Dropped | Failed
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(Struct, frozen=True):
     """A contiguous piece of one file of a source.
 
     `start` and `stop` are in the units of the format (bytes for lines, rows for tables); `row` is
@@ -209,8 +199,7 @@ class Span:
     source: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class FileState:
+class FileState(Struct, frozen=True):
     """A file as the source found it: enough to see that it has not been touched since."""
 
     file: str
@@ -248,8 +237,7 @@ class Window(Protocol):
     ) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Abilities:
+class Abilities(Struct, frozen=True):
     """What an engine can do, and the largest image that it takes as it is.
 
     `choices`: it says how likely each of a request's choices is.
@@ -289,8 +277,7 @@ class Engine(Protocol):
     async def close(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class PartReport:
+class PartReport(Struct, frozen=True):
     """What became of a part: the rows written, and those that did not fit, by their index.
 
     `lost` counts what the format has no place for, in rows that were written without it.
@@ -298,7 +285,7 @@ class PartReport:
 
     rows: int
     rejected: tuple[tuple[int, SinkError], ...] = ()
-    lost: Mapping[str, int] = field(default_factory=dict)
+    lost: Mapping[str, int] = {}
 
 
 class Sink(Protocol):

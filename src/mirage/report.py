@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import orjson
+from msgspec import Struct, field, to_builtins
+from msgspec.structs import asdict
 
 from mirage.atomic import show
 from mirage.record import Completion
@@ -25,13 +26,13 @@ ENDED = (DONE, STOPPED, INTERRUPTED, ORPHANED)
 
 
 def add(mine: Any, theirs: Any) -> None:
-    """Add every field of a dataclass to the same field of another."""
-    for each in fields(mine):
-        setattr(mine, each.name, getattr(mine, each.name) + getattr(theirs, each.name))
+    """Add every field of a struct to the same field of another."""
+    for name, value in asdict(theirs).items():
+        setattr(mine, name, getattr(mine, name) + value)
 
 
 class Tally(dict[str, int]):
-    """Numbers by name; 0 for a name not seen. (`asdict` makes nonsense of a `Counter`.)"""
+    """Numbers by name; 0 for a name not seen."""
 
     def __missing__(self, name: str) -> int:
         return 0
@@ -40,8 +41,7 @@ class Tally(dict[str, int]):
         return Tally({name: self[name] + other.get(name, 0) for name in {**self, **other}})
 
 
-@dataclass(slots=True)
-class Counts:
+class Counts(Struct):
     """What became of records, and of the rows they made.
 
     `failures` counts by "boundary/kind", `drops` by reason; `by_row` says of both how many of a
@@ -84,8 +84,7 @@ class Counts:
         return cls(**{**data, **counted})
 
 
-@dataclass(slots=True)
-class Usage:
+class Usage(Struct):
     """What model calls cost. `attempts` counts tries that failed as well, `recalled` the answers
     that were known already; `seconds` is summed over calls.
     """
@@ -115,8 +114,7 @@ class Usage:
         self.seconds += seconds
 
 
-@dataclass(slots=True)
-class Progress:
+class Progress(Struct):
     """A run as it goes. `total` is None until the whole source has been surveyed.
 
     `examples` holds the first message of each cause of failure, "boundary/kind"; `trouble` says why
@@ -134,7 +132,7 @@ class Progress:
     window: int = 0
     phase: str = "starting"
     started: float = field(default_factory=time.time)
-    examples: dict[str, str] = field(default_factory=dict)
+    examples: dict[str, str] = {}
     trouble: str = ""
     who: str = ""
     processes: int = 1
@@ -191,7 +189,7 @@ class Progress:
             setattr(self, name, getattr(mine, name))
 
     def save(self, folder: Path, rank: int = 0) -> None:
-        shown = asdict(self) | {"rate": self.rate, "seconds_left": self.seconds_left}
+        shown = to_builtins(self) | {"rate": self.rate, "seconds_left": self.seconds_left}
         show(progress_file(folder, rank), orjson.dumps(shown | {"time": time.time()}))
 
     @classmethod
@@ -199,7 +197,7 @@ class Progress:
         """What a process has saved last; nothing yet where it has not, or is of another version."""
         try:
             found = orjson.loads(file.read_bytes())
-            known = {each.name: found[each.name] for each in fields(cls)}
+            known = {name: found[name] for name in cls.__struct_fields__}
             known |= {"counts": Counts.from_json(found["counts"]), "usage": Usage(**found["usage"])}
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return cls()

@@ -11,10 +11,11 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
+
+from msgspec import Struct, to_builtins
 
 from mirage.config.data import SourceConfig
 from mirage.errors import LockedError, RunError, StoppedError
@@ -43,8 +44,7 @@ Watch = Callable[[], str]
 """Asked every second why a run must stop; empty where it need not."""
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(Struct, frozen=True):
     """What a run came to. `usage` is what this process paid for, `total` what the run has so far.
 
     `counts` covers the whole dataset once `state` is "done", and what is settled so far otherwise.
@@ -59,7 +59,7 @@ class Summary:
     target: Place
     folder: Path
     reason: str = ""
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[str] = []
     rank: int = 0
     processes: int = 1
 
@@ -85,7 +85,8 @@ class Summary:
             yield dict(record.values)
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"published": self.published, "exit_code": self.exit_code}
+        shown = to_builtins(self, enc_hook=str)
+        return {**shown, "published": self.published, "exit_code": self.exit_code}
 
 
 def execute(
@@ -104,14 +105,15 @@ def execute(
     `accept_changes`: then its blocks are found anew, and known completions are carried over.
     RunError where the disk is full, or the run's folder cannot be written to.
     """
-    session = Session(job, progress or Progress(), wanted, rank, watch)
-    folder = job.folder
+    folder, progress = job.folder, progress or Progress()
+    ranks = RollCall(folder, rank, progress, job.plan.max_failures)
+    session = Session(job, progress, ranks, wanted, rank, watch)
     with on_disk(session):
         if not rank.owns:
-            session.ranks.enter(job.work.makes)
+            ranks.enter(job.work.makes)
             return run_loop(session.run)
         with Lock(folder.root, rank.launch) as lock:
-            session.ranks.lock = lock
+            ranks.lock = lock
             with on_disk(session):  # while the lock tells whether the run is still ours
                 folder.sweep()
                 if accept_changes:
@@ -119,10 +121,10 @@ def execute(
                 try:
                     return run_loop(session.run)
                 except LockedError:  # it was asleep: no reason for the others to end
-                    session.ranks.close(INTERRUPTED)
+                    ranks.close(INTERRUPTED)
                     raise
                 finally:
-                    session.ranks.close(STOPPED)
+                    ranks.close(STOPPED)
 
 
 @contextlib.contextmanager
@@ -169,21 +171,18 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-@dataclass(slots=True)
-class Session:
+class Session(Struct):
     """One process's work on a run. `progress` is what is shown, of all ranks together."""
 
     job: Job
     progress: Progress
+    ranks: RollCall
     wanted: Wanted | None = None
     rank: Rank = ALONE
     watch: Watch = lambda: ""
     interrupted: bool = False
-    ranks: RollCall = field(init=False)
 
     def __post_init__(self) -> None:
-        limit = self.job.plan.max_failures
-        self.ranks = RollCall(self.job.folder, self.rank, self.progress, limit)
         self.ranks.mine.who = self.progress.who = named(owner())
 
     async def run(self) -> Summary:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import orjson
+from msgspec import Struct
 
 from mirage.errors import ConfigError, Mistake, RunError
 from mirage.report import ENDED, Counts, Tally, Usage
@@ -23,8 +23,7 @@ from mirage.work.lock import is_owned, owner_of
 RUNNING, UNFINISHED, UNSTARTED = "running", "unfinished", "not started"
 
 
-@dataclass(frozen=True, slots=True)
-class Worker:
+class Worker(Struct, frozen=True):
     """A process that works on a run: how many records it has settled, how many a second, and how
     many seconds ago it said so.
     """
@@ -37,8 +36,7 @@ class Worker:
     seconds_old: float
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(Struct, frozen=True):
     """How a run stands.
 
     `state` is "running" while a process owns the folder, else how the last one ended: "done",
@@ -60,8 +58,8 @@ class Status:
     seconds_old: float
     blocks: int = 0
     blocks_claimed: int = 0
-    workers: list[Worker] = field(default_factory=list)
-    jobs: list[Task] = field(default_factory=list)
+    workers: list[Worker] = []
+    jobs: list[Task] = []
 
 
 def status(folder: Path) -> Status:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from mirage.engines.lettered import LETTERS, lettered, read_choice, together
 from mirage.engines.mock import Behaviour, running

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from PIL import Image as Pillow
 
 from mirage.formats.instruction import IMAGE, Instruction, Objects, Part, Role, Shown, turn

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from mirage.config.data import SinkConfig, SourceConfig
 from mirage.dataset.conversion import Conversion, convert

@@ -62,7 +62,7 @@ def test_a_sample_comes_back_from_a_folder_of_images(data: st.DataObject, pictur
         return f"{at}.png"
 
     sink = ImagefolderSink(Path("out"), FORM.columns)
-    line = orjson.dumps(sink.named(FORM.write(sample)), named, orjson.OPT_PASSTHROUGH_DATACLASS)
+    line = orjson.dumps(sink.named(FORM.write(sample)), named)
     values = with_images(pictures, orjson.loads(line))
     row = of_entry(values, 0, checked=True)
     assert isinstance(row["images"][0], Image)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from mirage.config.data import SinkConfig, SourceConfig
 from mirage.errors import SinkError
@@ -58,7 +58,9 @@ def test_what_is_lost_is_named(name: str, data: st.DataObject) -> None:
     sample = data.draw(samples(form.holds))
     kept, lost = fit(sample, form)
     differ = {
-        field for field in Instruction.__slots__ if getattr(sample, field) != getattr(kept, field)
+        field
+        for field in Instruction.__struct_fields__
+        if getattr(sample, field) != getattr(kept, field)
     }
     named = {"images" if each == "image ids" else each for each in lost}
     named = {"turns" if each == "image positions" else each for each in named}

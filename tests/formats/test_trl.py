@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import datasets
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from mirage.config.data import SinkConfig, SourceConfig
 from mirage.dataset.conversion import convert

@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import sqlite3
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from msgspec.structs import replace
 
 from mirage.errors import RunError
 from mirage.journal import FAILED, RECORD, WRITTEN, Entry, Journal, Writer

@@ -7,11 +7,11 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from mirage.errors import MediaError
 from mirage.media.fetch import (

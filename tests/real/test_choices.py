@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from engines.asking import answers, picture, request
+from msgspec.structs import replace
 
 torch = pytest.importorskip("torch", reason="make test-engines installs it")
 

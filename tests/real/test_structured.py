@@ -120,6 +120,6 @@ def test_an_empty_choice_is_refused(opened: Opened) -> None:
 
 
 def _choosing(text: str, choices: tuple[str, ...]) -> Any:
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     return replace(request(text), choices=choices)

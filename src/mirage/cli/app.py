@@ -12,12 +12,12 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import click
+from msgspec.structs import replace
 
 from mirage import __version__
 from mirage.cli import (
@@ -113,7 +113,7 @@ def tell(what: dict[str, Any], code: int, as_json: bool) -> None:
     """An error: as JSON on stdout, or for people on stderr."""
     mistakes: list[Mistake] = what.get("mistakes", [])
     if as_json:
-        say_json({**what, "mistakes": [asdict(each) for each in mistakes], "exit_code": code})
+        say_json({**what, "mistakes": mistakes, "exit_code": code})
         return
     for mistake in mistakes:
         say(clean(str(mistake)), err=True)

@@ -7,12 +7,12 @@ again by hand.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec import Struct
 
 from mirage.cli import options
 from mirage.cli.blocks import blocks, has_colours
@@ -33,8 +33,7 @@ PICTURE = 28
 Row = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Demonstration:
+class Demonstration(Struct, frozen=True):
     """A configuration and its rows, both in `mirage.recipes.demo`, and the file that comes out.
 
     `images` is the folder of the rows' pictures.

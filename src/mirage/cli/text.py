@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import click
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from mirage.places import RemotePath, is_remote
 from mirage.places.opening import without_secrets
@@ -48,7 +50,12 @@ def say_json(value: Any) -> None:
     import orjson
 
     option = orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS
-    say(orjson.dumps(value, default=str, option=option).decode())
+    say(orjson.dumps(value, default=plain, option=option).decode())
+
+
+def plain(value: Any) -> Any:
+    """What JSON has no place for: a struct is its fields, all else its text."""
+    return asdict(value) if isinstance(value, Struct) else str(value)
 
 
 def width() -> int:

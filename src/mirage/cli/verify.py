@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -47,8 +46,7 @@ def verify(path: str, as_json: bool, **given: Any) -> int:
     if as_json:
         counts = {"rows": found.rows, "images": found.images}
         rules = {"broken": dict(found.broken), "notes": dict(found.notes)}
-        listed = [asdict(each) for each in shown]
-        say_json({"ok": found.sound, "format": found.format, **counts, **rules, "found": listed})
+        say_json({"ok": found.sound, "format": found.format, **counts, **rules, "found": shown})
     else:
         for violation in shown:
             rule = click.style(violation.rule, fg=None if violation.note else "red")

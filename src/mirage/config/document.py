@@ -9,10 +9,10 @@ unquoted: a flow-style mapping with one key and no value, `content: {user_prompt
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
 
+from msgspec import Struct
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -29,8 +29,7 @@ _REFERENCE = re.compile(NAME + STEPS)
 _QUOTES = "put it in quotes"
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(Struct, frozen=True):
     """A configuration as written: `data` is plain, `position` says where each value stands."""
 
     data: dict[str, Any]
@@ -99,14 +98,13 @@ def read_document(text: str, file: str = "") -> Document:
     return Document(data, text, root)
 
 
-@dataclass(slots=True)
-class _Reader:
+class _Reader(Struct):
     """Nodes into plain data; what is wrong on the way is collected."""
 
     file: str
-    mistakes: list[Mistake] = field(default_factory=list)
+    mistakes: list[Mistake] = []
     count: int = 0
-    above: set[int] = field(default_factory=set)
+    above: set[int] = set()
 
     def value(self, node: Node, path: Path) -> Any:
         self.count += 1

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
 
+from msgspec import Struct
 from pydantic import ValidationError
 
 from mirage.config.document import Document, read_document, read_text, written
@@ -26,8 +26,7 @@ from mirage.names import Path
 _KEPT = ("sampling", "max_in_flight", "timeout", "retries")
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(Struct, frozen=True):
     """A configuration and where it came from.
 
     `document` is the plain data with the flags merged in, `${…}` unexpanded and secrets redacted:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+
+from msgspec import Struct, field
 
 from mirage.dataset.metadata import unlike, unread
 from mirage.formats.shape import Fault
@@ -82,11 +83,10 @@ class Index:
         return None if found is None else str(found[0])
 
 
-@dataclass(slots=True)
-class Styles:
+class Styles(Struct):
     """Contents of messages are texts, or lists of parts: a column can be one of these only."""
 
-    seen: dict[str, str] = field(default_factory=dict)
+    seen: dict[str, str] = {}
 
     def add(self, record: Record, row: Mapping[str, Any]) -> None:
         for value in row.values():
@@ -103,8 +103,7 @@ class Styles:
             yield second, Fault("content-style", mixed, note)
 
 
-@dataclass(slots=True)
-class Texts:
+class Texts(Struct):
     """JSON, in lines or in an array."""
 
     styles: Styles = field(default_factory=Styles)
@@ -117,14 +116,13 @@ class Texts:
         return self.styles.told("`datasets` 4.4 does not read it, 5.2 does", note=True)
 
 
-@dataclass(slots=True)
-class Archives:
+class Archives(Struct):
     """Shards of WebDataset. `known` has the place and the members of every key."""
 
     known: Index
     count: int = 0
     first: str = ""
-    columns: set[str] = field(default_factory=set)
+    columns: set[str] = set()
     refused: bool = False
     styles: Styles = field(default_factory=Styles)
 
@@ -173,8 +171,7 @@ class Archives:
         return self.styles.told("load_dataset does not read it", note=True)
 
 
-@dataclass(slots=True)
-class Folder:
+class Folder(Struct):
     """A folder of images with metadata; `known` are the files that it names."""
 
     rows: FileSource
@@ -215,8 +212,7 @@ class Folder:
         return f"{self.rows.number}/{relative(path, self.rows.root)}"
 
 
-@dataclass(slots=True)
-class TableFiles:
+class TableFiles(Struct):
     """Parquet files, and the Arrow files of a folder of Hugging Face."""
 
     rows: FileSource

@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
 
 from mirage import atomic
 from mirage.config.data import SinkConfig, SourceConfig
@@ -29,8 +30,7 @@ Progress = Callable[[int], None]
 """Called after every block with the number of rows that were read so far."""
 
 
-@dataclass(slots=True)
-class Conversion:
+class Conversion(Struct):
     """What became of the rows: read = written + refused. `lost` counts, by name, what the target
     has no place for in rows that were written.
     """
@@ -132,15 +132,14 @@ def write(
     return told
 
 
-@dataclass(slots=True)
-class Part:
+class Part(Struct):
     """One block of the source, its part of the dataset, and what became of its rows."""
 
     block: Block
     place: Path
     written: int = 0
     causes: Counter[str] = field(default_factory=Counter)
-    lost: Mapping[str, int] = field(default_factory=dict)
+    lost: Mapping[str, int] = {}
 
     @property
     def read(self) -> int:

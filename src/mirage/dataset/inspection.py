@@ -9,12 +9,12 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct, field
 from xxhash import xxh3_128_digest
 
 from mirage.config.data import SourceConfig
@@ -45,8 +45,7 @@ KINDS: dict[type, str] = {str: "text", bool: "boolean", int: "integer", float: "
 KINDS |= {list: "list", tuple: "list", dict: "object", bytes: "bytes", Image: "image"}
 
 
-@dataclass(slots=True)
-class Column:
+class Column(Struct):
     """A key of the rows. Lengths are characters of texts, items of lists, keys of objects."""
 
     kinds: Counter[str] = field(default_factory=Counter)
@@ -62,8 +61,7 @@ class Column:
             self.lengths.add(len(value))
 
 
-@dataclass(slots=True)
-class Samples:
+class Samples(Struct):
     """The samples of a training format; lengths of texts are in characters."""
 
     turns: Spread = field(default_factory=Spread)
@@ -81,8 +79,7 @@ class Samples:
             self.systems.add(len(sample.system))
 
 
-@dataclass(slots=True)
-class Images:
+class Images(Struct):
     """The images that rows show, each time that they do; `distinct` counts different bytes."""
 
     count: int = 0
@@ -94,8 +91,7 @@ class Images:
     bytes: Spread = field(default_factory=Spread)
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """A row to be shown: as it stands in its file, and the sample in it where there is one."""
 
     place: str
@@ -103,8 +99,7 @@ class Row:
     sample: Instruction | None
 
 
-@dataclass(slots=True)
-class Inspection:
+class Inspection(Struct):
     """What was found. `repeated` counts rows that say, and show, what an earlier one did: in a
     training format their ids are left aside.
     """
@@ -115,12 +110,12 @@ class Inspection:
     unreadable: Counter[str] = field(default_factory=Counter)
     broken: int = 0
     repeated: int = 0
-    columns: dict[str, Column] = field(default_factory=dict)
+    columns: dict[str, Column] = {}
     uncounted: int = 0
     """Values in columns beyond the first so many."""
     samples: Samples | None = None
     images: Images = field(default_factory=Images)
-    shown: list[Row] = field(default_factory=list)
+    shown: list[Row] = []
 
     @property
     def read(self) -> int:
@@ -151,8 +146,8 @@ def inspect(
                 form = described(shape(name), rows.root / span.file) if name else None
                 yield from ((record, form) for record in rows.read(span))
 
-        look = Look(found, among(folder, given=given is not None), count, progress)
-        return look.over(records(), room)
+        locate = among(folder, given=given is not None)
+        return Look(found, locate, count, progress, *indexes(room)).over(records())
 
 
 def inspect_store(
@@ -177,8 +172,8 @@ def inspect_store(
                 yield Record(store.where(entry), digest, values), None
 
         files = sum(1 for _ in path.glob("*.parquet")) if path.is_dir() else 1
-        look = Look(Inspection(STORE, files), among(None, given=False), count, progress)
-        return look.over(records(), room)
+        found, locate = Inspection(STORE, files), among(None, given=False)
+        return Look(found, locate, count, progress, *indexes(room)).over(records())
 
 
 def text_of(store: ImageStore, entry: Entry) -> bytes:
@@ -192,26 +187,27 @@ def as_kept(source: SourceConfig, name: str | None, base: Path, room: Path) -> F
     return files or opened(plain, base, room)
 
 
-@dataclass(slots=True)
-class Look:
+def indexes(room: Path) -> tuple[Seen, Seen]:
+    """What was seen before, of texts and of pictures, on disk in `room`."""
+    return Seen(room / "rows.sqlite"), Seen(room / "images.sqlite")
+
+
+class Look(Struct):
     """The pass over the rows."""
 
     found: Inspection
     locate: Locate
     count: int
     progress: Progress
-    kept: dict[int, Row] = field(default_factory=dict)
+    texts: Seen
+    pictures: Seen
+    kept: dict[int, Row] = {}
     dice: random.Random = field(default_factory=lambda: random.Random(0))
-    texts: Seen = field(init=False)
-    pictures: Seen = field(init=False)
 
-    def over(self, records: Iterable[tuple[Record, Shape | None]], room: Path) -> Inspection:
-        """Look at every record, each with its format; what was seen is noted in `room`."""
+    def over(self, records: Iterable[tuple[Record, Shape | None]]) -> Inspection:
+        """Look at every record, each with its format."""
         found = self.found
-        with (
-            Seen(room / "rows.sqlite") as self.texts,
-            Seen(room / "images.sqlite") as self.pictures,
-        ):
+        with self.texts, self.pictures:
             for record, form in records:
                 self.at(record, form)
                 if found.rows % SHOWN_EVERY == 0:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-import orjson
+from msgspec import Struct
+from msgspec.json import encode
 
 from mirage import atomic
 from mirage.errors import RecordError
@@ -15,8 +15,7 @@ from mirage.places import Place
 from mirage.record import Failed
 
 
-@dataclass(frozen=True, slots=True)
-class Refusals:
+class Refusals(Struct, frozen=True):
     """The list, as it is written, and how often each cause stands in it."""
 
     file: BinaryIO
@@ -25,7 +24,7 @@ class Refusals:
     def add(self, place: str, error: RecordError) -> None:
         self.causes[f"{error.boundary}/{error.kind}"] += 1
         failed = Failed(place, error.boundary, error.kind, error.message)
-        self.file.write(orjson.dumps(asdict(failed), option=orjson.OPT_APPEND_NEWLINE))
+        self.file.write(encode(failed) + b"\n")
 
 
 def beside(target: Place) -> str:

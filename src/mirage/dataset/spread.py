@@ -5,19 +5,18 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from msgspec import Struct, field
 from xxhash import xxh3_128_digest
 
 BITS = 10
 BATCH = 10_000
 
 
-@dataclass(slots=True)
-class Spread:
+class Spread(Struct):
     """Whole numbers from 0, as counts of buckets: exact below 1,024, else to 3 digits.
 
     The least, the greatest and the sum are exact.

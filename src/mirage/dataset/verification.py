@@ -9,9 +9,11 @@ from __future__ import annotations
 import io
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from mirage.config.data import SourceConfig
 from mirage.dataset.containers import container
@@ -42,8 +44,7 @@ SUFFIXES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Violation:
+class Violation(Struct, frozen=True):
     """A rule that a row breaks, and where; a note is no violation, and counts as none."""
 
     place: str
@@ -55,8 +56,7 @@ class Violation:
 Report = Callable[[Violation], None]
 
 
-@dataclass(slots=True)
-class Verification:
+class Verification(Struct):
     """What was looked at, and how often each rule was broken."""
 
     format: str

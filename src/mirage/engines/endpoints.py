@@ -17,7 +17,8 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from mirage.engines.http import PassingError
 from mirage.engines.window import AdaptiveWindow
@@ -31,8 +32,7 @@ LOST = frozenset({"connection", "http_502", "http_503"})
 """Nothing answers; a gateway that says so for its server is as good as a lost connection."""
 
 
-@dataclass(slots=True, eq=False)
-class Endpoint:
+class Endpoint(Struct, eq=False):
     """One of the URLs. `faults` counts those since its last answer, `trials` those that failed
     since it went down; `rests_until` is a time of the clock.
     """
@@ -46,8 +46,7 @@ class Endpoint:
     rests_until: float = 0.0
 
 
-@dataclass(slots=True, eq=False)
-class Turn:
+class Turn(Struct, eq=False):
     """Leave to make one call at an endpoint; `on_trial` where the endpoint is down."""
 
     endpoint: Endpoint

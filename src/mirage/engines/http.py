@@ -10,15 +10,14 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
+from msgspec import Struct
 
 from mirage.certificates import authorities
 from mirage.errors import AuthenticationError, EngineError
-from mirage.value import value
 
 MAX_MESSAGE = 500
 MAX_RAW = 10_000
@@ -57,8 +56,7 @@ class PassingError(Exception):
         self.unreached = unreached
 
 
-@dataclass(frozen=True, slots=True)
-class Secrets:
+class Secrets(Struct, frozen=True):
     """What must never be shown, and the variable that the key came from."""
 
     values: tuple[str, ...] = ()
@@ -70,8 +68,7 @@ class Secrets:
         return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-@value(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """What came back. `retry_after` is in seconds, 0 where the server does not say."""
 
     status: int

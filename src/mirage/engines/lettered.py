@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 import string
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import orjson
+from msgspec.structs import replace
 
 from mirage.engines.chat import read_completion
 from mirage.errors import EngineError

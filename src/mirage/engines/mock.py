@@ -20,10 +20,11 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import orjson
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from mirage.engines import chat, fake
 from mirage.engines.mock_http import Connection, Reply, error
@@ -32,8 +33,7 @@ from mirage.record import Message
 LETTERED = re.compile(r"^([A-Z])\. ", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True)
-class Behaviour:
+class Behaviour(Struct, frozen=True):
     """What the server does. Times in seconds; shares between 0 and 1."""
 
     latency: float = 0.0
@@ -60,8 +60,7 @@ class Behaviour:
     """The limit holds for so many seconds after the first call; 0: for good."""
 
 
-@dataclass(slots=True)
-class Stats:
+class Stats(Struct):
     calls: int = 0
     answered: int = 0
     in_flight: int = 0
@@ -70,7 +69,7 @@ class Stats:
     refused: int = 0
     limited: int = 0
     connections: int = 0
-    prompts: dict[str, list[int]] = field(default_factory=dict)
+    prompts: dict[str, list[int]] = {}
     """Per hash of a request's body: how often it was asked, and how often answered."""
 
     def counters(self) -> dict[str, Any]:

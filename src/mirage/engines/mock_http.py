@@ -6,18 +6,17 @@ For trials and tests on one's own machine; nothing of it meets the outside.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import Protocol
 
 import orjson
+from msgspec import Struct
 
 MAX_BODY = 256 << 20
 REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 413: "Too Large"}
 REASONS |= {411: "Length Required", 429: "Too Many Requests", 500: "Internal Server Error"}
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     status: int
     body: bytes
     headers: str = ""

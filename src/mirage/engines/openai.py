@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields, replace
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import orjson
+from msgspec.structs import replace
 
 from mirage.config import IN_FLIGHT
 from mirage.config.models import EngineConfig
@@ -28,7 +28,7 @@ from mirage.engines.window import AdaptiveWindow
 from mirage.errors import AuthenticationError, ConfigError, EngineError, Mistake
 from mirage.record import Abilities, Completion, Message, Request, Window
 
-LIMITS = frozenset(f.name for f in fields(Abilities)) - {"media_types"}
+LIMITS = frozenset(Abilities.__struct_fields__) - {"media_types"}
 ARGS = LIMITS | {"proxy", "outage"}
 PROBES = 2
 REFUSED = frozenset({"http_400", "http_404", "http_422", "http_501"})

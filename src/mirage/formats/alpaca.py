@@ -14,8 +14,10 @@ src/llamafactory/data `AlpacaDatasetConverter` of converter.py, and for the tags
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from mirage.formats.dataset_info import Layout
 from mirage.formats.instruction import Instruction, Role, turn
@@ -33,8 +35,7 @@ ROLES: tuple[Role, Role] = ("user", "assistant")
 KEYS = ("id", *USUAL.columns.values())
 
 
-@dataclass(frozen=True, slots=True)
-class Alpaca:
+class Alpaca(Struct, frozen=True):
     """Rows of LLaMA-Factory's alpaca, in the layout of a file or in the usual one."""
 
     layout: Layout | None = None

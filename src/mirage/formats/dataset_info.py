@@ -11,11 +11,11 @@ in src/llamafactory/data/parser.py of https://github.com/hiyouga/LLaMA-Factory):
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import orjson
+from msgspec import Struct
 
 from mirage.formats.shape import Shape
 from mirage.places import Place
@@ -36,8 +36,7 @@ TAGS = {
 Info = dict[str, dict[str, Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(Struct, frozen=True):
     """Where a row keeps what: LLaMA-Factory's words for columns and tags, and those of the file.
 
     `ranking` says whether every row has a rejected answer; None where each row says so itself.

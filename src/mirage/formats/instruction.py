@@ -8,12 +8,12 @@ named by `shape.lost`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import field
 from enum import Enum
 from typing import Any, Literal, NamedTuple
 
+from msgspec import Struct
+
 from mirage.record import Image
-from mirage.value import value
 
 Role = Literal["user", "assistant"]
 
@@ -35,8 +35,7 @@ class Shown(NamedTuple):
     image: Image
 
 
-@value(frozen=True, slots=True)
-class Turn:
+class Turn(Struct, frozen=True):
     """What one side says. No text is empty, and no two texts follow each other: see `turn`."""
 
     role: Role
@@ -65,16 +64,14 @@ def turn(role: Role, *parts: Part) -> Turn:
     return Turn(role, tuple(joined))
 
 
-@value(frozen=True, slots=True)
-class Objects:
+class Objects(Struct, frozen=True):
     """Things in an image: `boxes` are (x1, y1, x2, y2) in pixels of the original."""
 
     names: tuple[str, ...]
     boxes: tuple[tuple[float, float, float, float], ...]
 
 
-@value(frozen=True, slots=True)
-class Instruction:
+class Instruction(Struct, frozen=True):
     """One sample to learn from.
 
     `turns` alternate, the user's first; the n-th slot among them is the n-th of `images`.
@@ -96,7 +93,7 @@ class Instruction:
     rationales: tuple[str, ...] = ()
     objects: Objects | None = None
     group: str = ""
-    meta: Mapping[str, Any] = field(default_factory=dict)
+    meta: Mapping[str, Any] = {}
 
     @property
     def slots(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from mirage.formats import shape
 from mirage.formats.shape import Holds, Shape
@@ -24,8 +24,7 @@ FIELDS = {
 """What a sample can do without: fields of `Instruction`, and ids of images; in words."""
 
 
-@dataclass(frozen=True, slots=True)
-class Losses:
+class Losses(Struct, frozen=True):
     """What samples of one format may lose in another, and which of them it refuses, in words."""
 
     lost: tuple[str, ...]

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
+
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from mirage.errors import MediaError, SinkError
 from mirage.formats.instruction import Instruction, Shown, in_front, turn
@@ -21,8 +23,7 @@ from mirage.record import Image
 Kind = TypeVar("Kind")
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(Struct, frozen=True):
     """A rule that a row breaks. A note breaks none, and is worth knowing."""
 
     rule: str
@@ -36,12 +37,11 @@ class Fault:
 Locate = Callable[[Any], Image]
 
 
-@dataclass(slots=True)
-class Reading:
+class Reading(Struct):
     """One row being read: how its images are found, and what is wrong with it so far."""
 
     locate: Locate
-    faults: list[Fault] = field(default_factory=list)
+    faults: list[Fault] = []
 
     def fault(self, rule: str, message: str) -> None:
         self.faults.append(Fault(rule, message))
@@ -142,8 +142,7 @@ def among(base: Place | None, given: bool) -> Locate:
     return find
 
 
-@dataclass(frozen=True, slots=True)
-class Holds:
+class Holds(Struct, frozen=True):
     """What a format has a place for: names of `Instruction`'s fields, and five limits.
 
     `turns` and `images` are the most of each (0: any number); with `front`, images stand before the
@@ -159,7 +158,7 @@ class Holds:
     needs: frozenset[str] = frozenset()
 
 
-NOTHING = {each.name: getattr(Instruction(()), each.name) for each in fields(Instruction)}
+NOTHING = asdict(Instruction(()))
 ALL = frozenset(NOTHING)
 CONVERSATION = frozenset({"turns", "images"})
 

@@ -15,8 +15,10 @@ mm_plugin.py, which counts the tags of all messages, whatever they are meant for
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from mirage.errors import SinkError
 from mirage.formats.dataset_info import TAGS, Layout
@@ -52,8 +54,7 @@ ALONE = ("image_ids", "related", "choices", "correct", "answers", "rationales", 
 TOOLS = ("observation", "function_call", "tool")
 
 
-@dataclass(frozen=True, slots=True)
-class Sharegpt:
+class Sharegpt(Struct, frozen=True):
     """Rows of LLaMA-Factory's sharegpt, in the layout of a file or in a usual one."""
 
     layout: Layout | None = None
@@ -111,8 +112,7 @@ class Sharegpt:
         return {**row, **beside(sample.meta, KEYS)}
 
 
-@dataclass(slots=True)
-class LateImages:
+class LateImages(Struct):
     """LLaMA-Factory hands its rows to `datasets`, which makes a column of nulls where the first
     thousand of them have no image: then one that comes later does not fit, and nothing is loaded.
     Rows that nobody has described to LLaMA-Factory may be another program's.

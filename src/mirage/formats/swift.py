@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
+
+from msgspec import Struct
 
 from mirage.errors import SinkError
 from mirage.formats.instruction import Instruction, Objects, Role, Turn, turn
@@ -115,8 +116,7 @@ class Swift:
         return {**row, **further, **beside(sample.meta, KEYS)}
 
 
-@dataclass(slots=True)
-class Alike:
+class Alike(Struct):
     """Where some rows have a rejected answer, the others have null for it once they are a table,
     and the loader drops those: all have to be like the first.
     """

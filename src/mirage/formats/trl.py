@@ -15,9 +15,10 @@ parts.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from itertools import takewhile
 from typing import Any, ClassVar
+
+from msgspec.structs import replace
 
 from mirage.errors import SinkError
 from mirage.formats.instruction import Instruction, Shown, Turn

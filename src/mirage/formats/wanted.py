@@ -6,7 +6,8 @@ A row may be refused for what stands in its columns, too; whatever is said here 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from mirage.formats import SHAPES, shape
 from mirage.formats.losses import FIELDS
@@ -22,8 +23,7 @@ SAID_IN = {
 """Where a row of any format says what a sample of some format cannot do without."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lack:
+class Lack(Struct, frozen=True):
     """Columns that are not there, in words. `column` holds the one that may be a slip of the pen,
     or is empty.
     """

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
 import orjson
+from msgspec.structs import astuple, replace
 
 from mirage.errors import RunError
 from mirage.journal.attempts import PLAIN, Journal

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
 from typing import Any
 
-from mirage.value import value
+from msgspec import Struct
 
 WRITTEN, PARTIAL, DROPPED, FAILED = "written", "partial", "dropped", "failed"
 RECORD = -1
@@ -15,8 +14,7 @@ PYTHON = "python"
 """The `finish` of what a function of the user's returned: kept like a completion, and no call."""
 
 
-@value(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """What became of a record, or of one child of it (`child` from 0; RECORD for itself).
 
     `trail` holds the keys of the answers that were accepted, 16 bytes each, in the order of the
@@ -29,7 +27,7 @@ class Entry:
     kind: str
     digest: bytes
     trail: bytes = b""
-    detail: Mapping[str, Any] = field(default_factory=dict)
+    detail: Mapping[str, Any] = {}
 
     def with_trail(self, trail: bytes) -> Entry:
         """The same entry with its answers. (`replace` costs five times as much.)"""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
+
+from msgspec import Struct, field
 
 from mirage.errors import RunError
 
@@ -15,13 +16,12 @@ GROUP_ROWS = 64
 GROUP_SECONDS = 0.004
 
 
-@dataclass(slots=True)
-class Group:
+class Group(Struct):
     """What one commit adds to a journal: calls with their keys, and entries, as JSON."""
 
-    keys: list[bytes] = field(default_factory=list)
-    calls: list[bytes] = field(default_factory=list)
-    entries: list[bytes] = field(default_factory=list)
+    keys: list[bytes] = []
+    calls: list[bytes] = []
+    entries: list[bytes] = []
 
     def __len__(self) -> int:
         return len(self.calls) + len(self.entries)
@@ -35,15 +35,14 @@ class Attempt(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class Turn:
+class Turn(Struct):
     """What is owed to one journal: a group, who waits for its commit, and questions after it."""
 
     group: Group = field(default_factory=Group)
-    waiting: list[asyncio.Future[Any]] = field(default_factory=list)
-    asks: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = field(default_factory=list)
+    waiting: list[asyncio.Future[Any]] = []
+    asks: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
     committed: Any = None
-    answers: list[Any] = field(default_factory=list)
+    answers: list[Any] = []
 
     def take_in(self, later: Turn) -> None:
         self.group.keys += later.group.keys

@@ -10,9 +10,10 @@ from __future__ import annotations
 import ipaddress
 import socket
 import threading
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
+
+from msgspec import Struct
 
 from mirage.certificates import authorities
 from mirage.errors import MediaError
@@ -27,8 +28,7 @@ ASSIGNED = ipaddress.IPv4Network("192.0.0.0/24")
 """IETF protocol assignments, which Python's own list does not cover before 3.13."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """What one fetch may take: seconds in all, bytes, redirects; `private` allows any address.
 
     `retries` is how often a fault that may pass is tried again.

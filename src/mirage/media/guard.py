@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import io
 import struct
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from mirage.errors import MediaError, boundary
 from mirage.media.sniff import sniff
@@ -22,8 +23,7 @@ NO_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
+class Size(Struct, frozen=True):
     """Width and height in pixels, as stored: a turn that EXIF asks for is not counted in."""
 
     width: int

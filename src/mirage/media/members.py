@@ -17,8 +17,9 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import BinaryIO
+
+from msgspec import Struct
 
 from mirage.errors import MediaError, boundary
 from mirage.media.zip_index import listed
@@ -39,8 +40,7 @@ ODD = re.compile(r"^[/.]|//|/\.|/$|\\")
 Found = tuple[str, bytes]
 
 
-@dataclass(slots=True)
-class Archive:
+class Archive(Struct):
     """An open archive. `entries` are, by name: offset, packed size, size, method, checksum.
 
     `torn` says that the archive is cut off or damaged: members that are not in the index may have
@@ -50,7 +50,7 @@ class Archive:
     path: str
     file: BinaryIO
     zip: bool
-    entries: dict[str, bytes] = field(default_factory=dict)
+    entries: dict[str, bytes] = {}
     torn: str = ""
 
     def check(self, name: str) -> tuple[int, int, int, int, int]:

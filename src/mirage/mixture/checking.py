@@ -9,8 +9,9 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from itertools import groupby
+
+from msgspec import Struct, field
 
 from mirage.dataset.conversion import Progress
 from mirage.dataset.verification import STEP, Report, Violation
@@ -21,12 +22,11 @@ from mirage.mixture.mixture import Mixture
 from mirage.mixture.rendering import checked, shown
 
 
-@dataclass(slots=True)
-class Check:
+class Check(Struct):
     """How often each rule was broken, and how many images an epoch shows of each dataset."""
 
     broken: Counter[str] = field(default_factory=Counter)
-    images: list[int] = field(default_factory=list)
+    images: list[int] = []
 
 
 def check(mixture: Mixture, report: Report, progress: Progress = lambda examples: None) -> Check:

@@ -13,6 +13,8 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
+
 from mirage.errors import MediaError, SourceError
 from mirage.formats.instruction import Instruction
 from mirage.formats.mimicit import MimicIt
@@ -20,7 +22,6 @@ from mirage.formats.shape import Reading, among, word
 from mirage.mixture.declaration import Declared
 from mirage.mixture.entries import Entries
 from mirage.record import Image
-from mirage.value import value
 
 if TYPE_CHECKING:
     from mirage.store import ImageStore
@@ -30,8 +31,7 @@ SHAPE = MimicIt()
 LOCATE = among(None, given=False)
 
 
-@value(frozen=True, slots=True)
-class Example:
+class Example(Struct, frozen=True):
     """What is trained on: an instruction, behind those that it relates to.
 
     `description` is the one of the dataset's task descriptions that was drawn for it.

@@ -12,9 +12,11 @@ Paths are relative to the file. All mistakes are told at once, each with its pla
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from mirage.config.document import Document, read_document, read_text, written
 from mirage.errors import ConfigError, Mistake
@@ -32,8 +34,7 @@ MOST = 1_000_000_000
 KEYS = (*PATHS, "num_samples", "task_description")
 
 
-@dataclass(frozen=True, slots=True)
-class Declared:
+class Declared(Struct, frozen=True):
     """A dataset as the YAML has it. `samples` is how many shall be drawn, None for all of them.
 
     `images` are the stores that its image ids are looked for in: its own, or where it has none
@@ -58,8 +59,7 @@ class Declared:
         return ConfigError([Mistake(f"{self.group}.{self.name}", str(error), *self.place)])
 
 
-@dataclass(frozen=True, slots=True)
-class Declaration:
+class Declaration(Struct, frozen=True):
     datasets: tuple[Declared, ...]
     ratio: str = "size"
     file: str = ""
@@ -75,11 +75,10 @@ def load_declaration(path: str | Path) -> Declaration:
     return found
 
 
-@dataclass(slots=True)
-class _Reader:
+class _Reader(Struct):
     document: Document
     file: Path
-    mistakes: list[Mistake] = field(default_factory=list)
+    mistakes: list[Mistake] = []
 
     def declaration(self) -> Declaration:
         found: list[Declared] = []

@@ -9,8 +9,9 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
+
+from msgspec import Struct
 
 from mirage.formats.shape import Reading
 from mirage.mixture import sampling
@@ -18,8 +19,7 @@ from mirage.mixture.dataset import LOCATE, Dataset, Example, Stores, broken
 from mirage.mixture.declaration import GROUPS, Declaration
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(Struct, frozen=True):
     """What an epoch holds of one dataset: `drawn` examples of `trained`, `ratio` of its group."""
 
     group: str

@@ -9,8 +9,10 @@ mimicit_dataset.py, except that one image is shown for each tag.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import chain
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from mirage.formats.instruction import Instruction, Shown, in_front, turn
 from mirage.formats.shape import Reading
@@ -18,13 +20,11 @@ from mirage.formats.tags import TAG
 from mirage.mixture.dataset import Example
 from mirage.mixture.declaration import IN_CONTEXT, TEXT_ONLY, VIDEO_TEXT
 from mirage.mixture.sampling import spaced
-from mirage.value import value
 
 FRAMES = 32
 
 
-@value(frozen=True, slots=True)
-class Text:
+class Text(Struct, frozen=True):
     """A training text, and the images that its tags stand for; a film is one tag and its frames."""
 
     text: str

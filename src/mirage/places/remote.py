@@ -9,11 +9,11 @@ from __future__ import annotations
 import io
 import posixpath
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePath, PurePosixPath
 from typing import Any
 
+from msgspec import Struct
 from xxhash import xxh3_64_intdigest
 
 from mirage.places.opening import SCHEME, USER, WEB, asking, check, filesystem
@@ -25,8 +25,7 @@ BUCKETS = frozenset({"s3", "s3a", "gs", "gcs"})
 TIMES = ("LastModified", "Last-Modified", "updated", "last_modified", "mtime", "created")
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(Struct, frozen=True):
     """What a store says of an object, in the words of `os.stat`.
 
     `st_mtime_ns` is no time: it is another number once the object has been replaced, made of its
@@ -46,13 +45,12 @@ class State:
         return cls(int(info.get("size") or 0), number, info.get("type") == "directory")
 
 
-@dataclass(eq=False)
-class Store:
+class Store(Struct, eq=False, dict=True):
     """One store, opened when it is first asked; `query` is what every address in it ends in."""
 
     scheme: str
     query: str = ""
-    states: dict[str, State] = field(default_factory=dict)
+    states: dict[str, State] = {}
 
     @cached_property
     def files(self) -> Any:
@@ -66,7 +64,7 @@ class Store:
 class RemotePath:
     """`scheme://key`; the key of S3 begins with the bucket, that of the web with the host.
 
-    It is no dataclass: in JSON it shall be its address, and nothing of its store.
+    It is no struct: in JSON it shall be its address, and nothing of its store.
     """
 
     __slots__ = ("key", "scheme", "store")

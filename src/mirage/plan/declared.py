@@ -6,8 +6,9 @@ All mistakes are collected, each at its position, and raised together by `plan.p
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
+
+from msgspec import Struct
 
 from mirage.config import Config, Loaded, SchemaMistake, answer_schema, keys
 from mirage.config.models import LLMOutput
@@ -29,8 +30,7 @@ Keys = tuple[str | int, ...]
 T = TypeVar("T")
 
 
-@dataclass(slots=True)
-class Declared:
+class Declared(Struct):
     """The names of a configuration. `mistakes` holds what is wrong so far.
 
     `aliases` are keys of JSON outputs that may be named alone, with their paths; `ambiguous` those
@@ -38,12 +38,12 @@ class Declared:
     """
 
     loaded: Loaded
-    names: set[str] = field(default_factory=set)
-    images: list[str] = field(default_factory=list)
-    aliases: dict[str, Keys] = field(default_factory=dict)
-    ambiguous: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    schemas: dict[str, dict[str, Any]] = field(default_factory=dict)
-    mistakes: list[Mistake] = field(default_factory=list)
+    names: set[str] = set()
+    images: list[str] = []
+    aliases: dict[str, Keys] = {}
+    ambiguous: dict[str, tuple[str, ...]] = {}
+    schemas: dict[str, dict[str, Any]] = {}
+    mistakes: list[Mistake] = []
 
     def __post_init__(self) -> None:
         self._declare_names()

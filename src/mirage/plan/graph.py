@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+
+from msgspec import Struct
 
 from mirage.steps.filter import FilterStep
 from mirage.steps.step import Step
 
 
-@dataclass(frozen=True, slots=True)
-class Graph:
+class Graph(Struct, frozen=True):
     """`trunk` runs once per record, `branch` once per child of the `many` step; both in an order
     in which everything comes after what it waits for. `after` names what each step waits for;
     `chained` says that each step waits for the one before it, so that there is nothing to overlap.

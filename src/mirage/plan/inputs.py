@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from mirage.errors import MediaError, SelectError
 from mirage.media import locate
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
     from mirage.media.web import Web
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
+class Input(Struct, frozen=True):
     """One variable. `default` is MISSING where none is given; `base` is where its images are, and
     `web` what fetches them where they are URLs.
     """

@@ -6,9 +6,10 @@ import ast
 import hashlib
 import importlib.util
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from mirage.config.engines import DEMO
 from mirage.config.models import EngineConfig, FilterOutput, LLMOutput, PythonOutput, Sampling
@@ -34,8 +35,7 @@ NO_ENGINE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class EngineSpec:
+class EngineSpec(Struct, frozen=True):
     """A configured engine: what starts it, and what request keys call its model.
 
     `path` is where it stands in the configuration; `sees` says whether it may take images.
@@ -62,8 +62,7 @@ class EngineSpec:
         return self.backend != "llamacpp" or "mmproj" in given.args or given.model_path == DEMO
 
 
-@dataclass(frozen=True, slots=True)
-class Outputs:
+class Outputs(Struct, frozen=True):
     """Compiles the outputs of one configuration; mistakes go to `declared`."""
 
     declared: Declared

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from msgspec import Struct
 
 from mirage.config import SERVED, Loaded, backend_of, unserved
 from mirage.config.models import EngineConfig, LLMOutput
@@ -35,8 +35,7 @@ if TYPE_CHECKING:
     from mirage.media.web import Web
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """What runs. Rows are made of the inputs that are `recalled`. `bases` are the image folders of
     the sources, by their number; `web` fetches images that are URLs, `pictured` says whether there
     are images at all.

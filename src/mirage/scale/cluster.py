@@ -12,9 +12,10 @@ import contextlib
 import secrets
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from mirage.errors import ConfigError, Mistake
 from mirage.scale.token import leave, place
@@ -25,8 +26,7 @@ Part = Callable[[Rank], str]
 """A rank's work on a run, in a process that Ray has started; how that has ended, in words."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """What is asked of Ray: `address` of the cluster, "auto" for the one that this machine belongs
     to, "local" for one of its own; how many workers, as many as their GPUs allow, or one for each
     node, where it is None; and what each of them needs.
@@ -38,14 +38,13 @@ class Wanted:
     cpus: float = 1.0
 
 
-@dataclass(slots=True)
-class Troupe:
+class Troupe(Struct):
     """The workers of one run on a cluster. `rank` is the driver's own, which does no work."""
 
     ray: Any
     rank: Rank
     tasks: list[Any]
-    ended: list[str] = field(default_factory=list)
+    ended: list[str] = []
 
     def trouble(self) -> str:
         """Why the run cannot go on; empty while any worker is there."""

@@ -12,7 +12,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from mirage.scale.ranks import LAUNCH, PARENT
 from mirage.work.rank import Rank
@@ -20,12 +21,11 @@ from mirage.work.rank import Rank
 PATIENCE_SECONDS = 10.0
 
 
-@dataclass(slots=True)
-class Team:
+class Team(Struct):
     """The ranks of one launch: this process is the first, `others` are its children."""
 
     rank: Rank
-    others: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    others: list[subprocess.Popen[bytes]] = []
 
     def finish(self, patience: float | None) -> None:
         """Wait until all have ended by themselves, or for that many seconds."""

@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import os
 import time
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from mirage import __version__
 from mirage.errors import LockedError, RunError
@@ -28,8 +29,7 @@ OWNER_SECONDS = 300.0
 LAST_WORDS_SECONDS = 5.0
 
 
-@dataclass(slots=True)
-class RollCall:
+class RollCall(Struct):
     """One rank's view of all: `mine` is its own progress, `shown` that of all ranks together.
 
     The two are one where it is alone, or has joined by itself and does not own the run. `lock` is
@@ -40,14 +40,13 @@ class RollCall:
     rank: Rank
     shown: Progress
     max_failures: float | int | None = None
-    mine: Progress = field(init=False)
-    entered: Sign = field(init=False)
+    mine: Progress = field(default_factory=Progress)
+    entered: Sign = Sign()  # nobody's, until it enters
     lock: Lock | None = None
 
     def __post_init__(self) -> None:
-        self.entered = Sign()  # nobody's, until it enters
-        alone = not self.rank.shares or (self.rank.elected and not self.rank.owns)
-        self.mine = self.shown if alone else Progress()
+        if not self.rank.shares or (self.rank.elected and not self.rank.owns):
+            self.mine = self.shown
 
     def enter(self, makes: str) -> None:
         """Wait until rank 0 of the same launch has found that the run can begin. Raises RunError

@@ -10,10 +10,11 @@ import shlex
 import subprocess
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import orjson
+from msgspec import Struct, field
+from msgspec.json import encode
 
 from mirage.errors import RunError
 from mirage.scale.token import TOKEN
@@ -23,8 +24,7 @@ STATES = "PENDING,RUNNING,CONFIGURING,SUSPENDED,REQUEUED,REQUEUE_HOLD,SPECIAL_EX
 PATIENCE_SECONDS = 60
 
 
-@dataclass(frozen=True, slots=True)
-class Allocation:
+class Allocation(Struct, frozen=True):
     """What each task asks of SLURM. `lines` are further options of sbatch, as they are written
     behind `#SBATCH`; `grace` is how many seconds before the end of its time a task is told.
     """
@@ -44,8 +44,7 @@ class Allocation:
     container: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Submitted:
+class Submitted(Struct, frozen=True):
     """An array that was submitted: its job id, how many tasks, when (seconds since the epoch)."""
 
     job: str
@@ -114,7 +113,7 @@ def submit(text: str, folder: Path, tasks: int) -> Submitted:
     job = told.strip().splitlines()[-1].partition(";")[0]
     array = Submitted(job, tasks)
     with (folder / JOBS).open("ab") as file:
-        file.write(orjson.dumps(asdict(array), option=orjson.OPT_APPEND_NEWLINE))
+        file.write(encode(array) + b"\n")
     return array
 
 
@@ -127,8 +126,7 @@ def submitted(folder: Path) -> list[Submitted]:
     return [Submitted(**orjson.loads(line)) for line in lines if line.endswith(b"}")]
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(Struct, frozen=True):
     """One task of an array that SLURM still has: `id` as `1234_0`, and its state in its words."""
 
     id: str

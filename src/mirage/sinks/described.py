@@ -9,7 +9,6 @@ refused.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from mirage.formats.dataset_info import NAME, Described, Info, load, updated
 from mirage.sinks.over import Over
 
 
-@dataclass
 class AlikeSink(Over):
     """Rows of which all have a column, or none has. Raises RunError for others, at the end."""
 
@@ -36,7 +34,6 @@ class AlikeSink(Over):
         self.rows.publish(parts, columns)
 
 
-@dataclass
 class DescribedSink(AlikeSink):
     """Rows in one file of JSON, and what LLaMA-Factory has to know of it."""
 

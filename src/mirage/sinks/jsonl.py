@@ -12,11 +12,11 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
+from msgspec import Struct
 
 from mirage import atomic
 from mirage.errors import MediaError, SinkError
@@ -29,8 +29,7 @@ OPTIONS = orjson.OPT_APPEND_NEWLINE | orjson.OPT_PASSTHROUGH_DATACLASS
 HARMLESS = frozenset({str, int, bool, type(None), Image})
 
 
-@dataclass(slots=True)
-class JsonlSink:
+class JsonlSink(Struct):
     """One file, or a folder of such files, one per part. With `root`, rows name the images that
     this sink writes by absolute paths.
     """

@@ -12,12 +12,13 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import orjson
+from msgspec import Struct, field
+from msgspec.structs import replace
 from xxhash import xxh3_128
 
 from mirage import atomic
@@ -37,12 +38,11 @@ SHARD = re.compile(r"part\.\d+\.parquet")
 REMEMBERED = 10_000
 
 
-@dataclass
-class MimicItSink:
+class MimicItSink(Struct):
     """A folder of the three files; `meta` is what the instructions say of themselves."""
 
     path: Path
-    meta: Mapping[str, str] = field(default_factory=dict)
+    meta: Mapping[str, str] = {}
     strict: bool = False
     suffix: str = ".sqlite"
     shape: Shape = field(default_factory=partial(shape, "mimic-it"))
@@ -187,12 +187,11 @@ def publish_part(part: Path, claims: Claims, data: Object, trained: Object) -> N
         trained.add(ids[-1], related)
 
 
-@dataclass
-class Written:
+class Written(Struct):
     """What became of the rows of a part."""
 
     rows: int = 0
-    refused: list[tuple[int, SinkError]] = field(default_factory=list)
+    refused: list[tuple[int, SinkError]] = []
     lost: Counter[str] = field(default_factory=Counter)
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from mirage.record import PartReport, Sink
 
 
-@dataclass
-class Over:
+class Over(Struct):
     """Everything as `rows` has it; whoever stands before it says what is otherwise."""
 
     rows: Sink

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from mirage.errors import SinkError
 from mirage.formats import recognise, shape
@@ -21,7 +22,6 @@ from mirage.record import Image, PartReport
 from mirage.sinks.over import Over
 
 
-@dataclass
 class ShapedSink(Over):
     """A sink of rows in the shape of a format. `home` is the folder that image paths are relative
     to; None where the rows hold the bytes of images.

@@ -18,11 +18,11 @@ import re
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import orjson
+from msgspec import Struct
 
 from mirage import atomic
 from mirage.errors import MediaError, RunError, SinkError
@@ -41,8 +41,7 @@ KEY = re.compile(r"(?:[^/\0]+/)*(?!__)[^./\0][^./\0]*")
 Members = list[tuple[str, bytes]]
 
 
-@dataclass(slots=True)
-class WebdatasetSink:
+class WebdatasetSink(Struct):
     """One archive, or a folder of them: one for each part, or several where a part is large."""
 
     path: Path

@@ -7,9 +7,10 @@ many small files share a block while a large one is cut.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Protocol
+
+from msgspec import Struct
 
 from mirage.record import FileState, Record, Source, Span
 
@@ -17,8 +18,7 @@ BLOCK_ROWS = 10_000
 BLOCK_BYTES = 256 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(Struct, frozen=True):
     """The most that a block or a span holds. A single row larger than `size` is still one piece."""
 
     rows: int = BLOCK_ROWS
@@ -28,8 +28,7 @@ class Bounds:
 BOUNDS = Bounds()
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(Struct, frozen=True):
     """Consecutive spans of the source, processed, journalled and written together."""
 
     number: int

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from itertools import chain, islice, takewhile
 from typing import Any, Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from mirage.errors import RecordError, RunError, SourceChangedError, SourceError
 from mirage.places import Place, relative
@@ -21,8 +23,7 @@ from mirage.sources.identity import Identities, hash64
 Row = tuple[Mapping[str, Any], bytes, SourceError | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(Struct, frozen=True):
     """A span as a format sees it: without the names of file and source."""
 
     start: int
@@ -59,8 +60,7 @@ class Format(Protocol):
 Growing = Callable[[Sequence[Place]], Iterable[Place]]
 
 
-@dataclass(slots=True)
-class FileSource:
+class FileSource(Struct):
     """Rows out of files below `root`, in the order of `paths`.
 
     `growing`, where given, makes further files while they are asked for (a spool); it is told which

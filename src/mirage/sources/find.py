@@ -9,10 +9,11 @@ import glob
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeVar
+
+from msgspec import Struct
 
 from mirage.places import Place, RemotePath, is_remote
 from mirage.places.opening import WEB
@@ -46,8 +47,7 @@ FORMATS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """Files of one format, and the folder that their names are relative to."""
 
     format: str

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from msgspec import Struct
 
 from mirage.errors import RunError
 from mirage.places import Place
@@ -25,8 +25,7 @@ BATCH = 64
 COMPLETE = "complete"
 
 
-@dataclass(frozen=True, slots=True)
-class Hub:
+class Hub(Struct, frozen=True):
     """One split of one dataset, and the folder that its pieces go to."""
 
     name: str

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
+from msgspec import Struct
 from xxhash import xxh3_128
 
 from mirage.errors import MediaError
@@ -43,8 +43,7 @@ def is_object(path: Path) -> bool:
         return file.read(1 << 10).removeprefix(BOM).lstrip()[:1] == b"{"
 
 
-@dataclass
-class Dataset:
+class Dataset(Struct, dict=True):
     """One dataset's files; `images` is its store where it does not stand beside them."""
 
     path: Path

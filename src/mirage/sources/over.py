@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from mirage.places import Place
 from mirage.record import Span
@@ -11,8 +12,7 @@ from mirage.sources.blocks import Bounds
 from mirage.sources.files import Format, Piece, Row
 
 
-@dataclass(slots=True)
-class Over:
+class Over(Struct):
     """The shared half: files are cut as those of `rows` are. `read` is the other half."""
 
     rows: Format

@@ -7,7 +7,6 @@ A row that breaks a rule of its format is one record's fault, named with the rul
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from mirage.errors import SourceError
@@ -54,7 +53,6 @@ class SampleRow(Mapping[str, Any]):
         return len(self.row())
 
 
-@dataclass(slots=True)
 class Shaped(Over):
     """A format of files whose rows have a shape."""
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
+from msgspec import Struct
 
 from mirage.errors import SourceError
 from mirage.places import Place, RemotePath
@@ -29,8 +29,7 @@ SLICE_BYTES = 4 * 1024 * 1024
 BUFFER = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(Struct, frozen=True):
     """A file's rows: `groups` are the rows and bytes, uncompressed, of each row group or batch."""
 
     groups: tuple[tuple[int, int], ...]

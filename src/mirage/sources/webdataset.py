@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 import tarfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from msgspec import Struct
 from xxhash import xxh3_128, xxh3_128_digest
 
 from mirage.errors import SourceChangedError, SourceError
@@ -34,8 +34,7 @@ LARGEST = 1 << 45
 NO_END = "the archive has no end mark: it was cut off"
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(Struct, frozen=True):
     """One member: bytes `start` to `stop` of the archive, `head` the headers, `data` its content
     where that was asked for. `kind` is what stands behind the key in its name, in small letters.
 

@@ -9,7 +9,6 @@ every training format, reads what is in them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
@@ -44,7 +43,6 @@ def wrapping(rows: Format, *, checked: bool = True) -> TakeOff | None:
     return None
 
 
-@dataclass(slots=True)
 class Bare(Over):
     """A format whose rows are freed of their wrapping."""
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from mirage.errors import EngineError, TemplateError
 from mirage.record import Completion
@@ -21,8 +22,7 @@ CHOSEN: dict[str, Any] = {
 """The value of such an output; its keys are variables."""
 
 
-@dataclass(frozen=True, slots=True)
-class Choices:
+class Choices(Struct, frozen=True):
     """`tree` is the list as configured, or the reference to one."""
 
     tree: Tree

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from mirage.errors import Drop
 from mirage.record import Completion
@@ -12,8 +13,7 @@ from mirage.steps.step import Scope
 from mirage.template import Expression
 
 
-@dataclass(frozen=True, slots=True)
-class FilterStep:
+class FilterStep(Struct, frozen=True):
     name: str
     keep: Expression
     journalled: bool = False

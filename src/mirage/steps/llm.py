@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from mirage.errors import MediaError, ParseError
 from mirage.media import picture
@@ -16,8 +17,7 @@ from mirage.steps.step import Scope
 from mirage.template import Template
 
 
-@dataclass(frozen=True, slots=True)
-class Wording:
+class Wording(Struct, frozen=True):
     """The texts about format that go to the model; see `recipes/structured.yaml`."""
 
     note: str = ""
@@ -25,8 +25,7 @@ class Wording:
     format: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class LLMStep:
+class LLMStep(Struct, frozen=True):
     """One question to a model for each record.
 
     `turns` are (role, template) pairs, the prompt last; `images` the inputs whose pictures stand

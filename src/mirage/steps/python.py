@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from msgspec import Struct
 
 from mirage.errors import MediaError, StepError, boundary
 from mirage.record import Completion, Image
@@ -19,8 +19,7 @@ from mirage.steps.step import Scope
 from mirage.template import Tree
 
 
-@dataclass(frozen=True, slots=True)
-class PythonStep:
+class PythonStep(Struct, frozen=True):
     """One call for each record. `target` is `module:function` or `/path/file.py:function`.
 
     The function gets `arguments` as keywords, images as their original bytes, and returns any JSON

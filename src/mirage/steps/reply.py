@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from msgspec import Struct
 
 from mirage.errors import ParseError
 from mirage.record import Completion
@@ -20,8 +20,7 @@ def check_finished(completion: Completion) -> None:
         raise ParseError("empty", "the reply is empty", raw=completion.text)
 
 
-@dataclass(frozen=True, slots=True)
-class PlainReply:
+class PlainReply(Struct, frozen=True):
     """The text as it came."""
 
     schema: None = None

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple, cast
 
 import pyarrow as pa
+from msgspec import Struct
 
 from mirage.store.thrift import Fields, fields, varint
 
@@ -43,14 +43,13 @@ class Place(NamedTuple):
     compressed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(Struct, frozen=True):
     """A page, unpacked: its definition levels, and where its values stand."""
 
     data: bytes
     levels: tuple[int, int]
     values: int
-    ends: list[int] = field(default_factory=list)
+    ends: list[int] = []
     """Where each plain value ends; empty for a page of references to the dictionary."""
 
     @property
@@ -58,8 +57,7 @@ class Page:
         return len(self.data) + 32 * len(self.ends)
 
 
-@dataclass
-class Chunk:
+class Chunk(Struct, dict=True):
     """A column chunk of texts. `nullable`: its pages have definition levels."""
 
     path: str

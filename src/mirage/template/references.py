@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from mirage.names import NAME, STEPS, Path, parse_path, suggest
 
@@ -41,8 +42,7 @@ def raise_all(mistakes: list[TemplateMistake]) -> None:
         raise first
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(Struct, frozen=True):
     """`{name.field[0]}` in a text: `path` as written, which stands at `start` to `stop`."""
 
     path: Path
@@ -50,8 +50,7 @@ class Reference:
     stop: int
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(Struct, frozen=True):
     """What a template may refer to: variables, and the bare keys of JSON outputs.
 
     `aliases` maps a bare key to its path, `{"question": ("output_dict", "question")}`; `ambiguous`
@@ -60,8 +59,8 @@ class Scope:
     """
 
     names: Collection[str]
-    aliases: Mapping[str, Path] = field(default_factory=dict)
-    ambiguous: Mapping[str, Collection[str]] = field(default_factory=dict)
+    aliases: Mapping[str, Path] = {}
+    ambiguous: Mapping[str, Collection[str]] = {}
     images: Collection[str] = ()
 
     def declares(self, name: str) -> bool:

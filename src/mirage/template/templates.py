@@ -7,10 +7,10 @@ look-ups. Anything else is a compiled Jinja template over the variables that it 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from jinja2 import UndefinedError, nodes
+from msgspec import Struct
 
 from mirage.errors import TemplateError, boundary
 from mirage.names import MISSING, Getter, Path, format_path, getter
@@ -21,8 +21,7 @@ from mirage.template.rendering import Piece, enter, enter_images, merge
 Values = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
+class Template(Struct, frozen=True):
     """A text to fill. `needs` names the variables that it reads."""
 
     needs: frozenset[str]
@@ -50,8 +49,7 @@ class Template:
             raise TemplateError("image", "an image cannot stand in this text") from None
 
 
-@dataclass(frozen=True, slots=True)
-class Tree:
+class Tree(Struct, frozen=True):
     """A tree of values to fill. `needs` names the variables that it reads."""
 
     needs: frozenset[str]
@@ -59,8 +57,7 @@ class Tree:
     """The tree, made anew, with `values` filled in; raises TemplateError as `Template.parts`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Expression:
+class Expression(Struct, frozen=True):
     """A Jinja expression. `needs` names the variables that it reads."""
 
     needs: frozenset[str]

@@ -7,10 +7,11 @@ digest of the row as it stands now.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
 from typing import Any, BinaryIO
 
 import orjson
+from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from mirage.atomic import writing
 from mirage.errors import RecordError, RunError, SourceChangedError
@@ -22,12 +23,10 @@ from mirage.record import Failed, Record, Sink
 from mirage.report import Counts, Tally, Usage
 from mirage.sources.blocks import Block, Readable
 from mirage.steps.step import Step
-from mirage.value import value
 from mirage.work.folder import PartNote, Rejected, RunFolder
 
 
-@value(frozen=True, slots=True)
-class Owner:
+class Owner(Struct, frozen=True):
     """Whose row it is: the record's position and place, the child, and what the record became."""
 
     position: int
@@ -36,8 +35,7 @@ class Owner:
     fate: str
 
 
-@dataclass(slots=True)
-class Assembly:
+class Assembly(Struct):
     """One block on its way to a part; `failures` receives every failed record as a JSON line."""
 
     plan: Plan
@@ -46,9 +44,9 @@ class Assembly:
     journal: Journal
     failures: BinaryIO
     counts: Counts = field(default_factory=Counts)
-    owners: list[Owner] = field(default_factory=list)
-    rejected: list[Rejected] = field(default_factory=list)
-    spoiled: set[int] = field(default_factory=set)
+    owners: list[Owner] = []
+    rejected: list[Rejected] = []
+    spoiled: set[int] = set()
     watches: bool = False
 
     def rows(self) -> Iterator[Mapping[str, Any]]:
@@ -173,8 +171,7 @@ class Assembly:
         self._reject(self.owners[index], error)
 
 
-@dataclass(frozen=True, slots=True)
-class Workplace:
+class Workplace(Struct, frozen=True):
     """What a run works with: its plan, where rows come from and go to, and its folder."""
 
     plan: Plan

@@ -8,14 +8,12 @@ successor: both have found the same blocks, and each counts once.
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
 from pathlib import Path
 
-import orjson
+from msgspec.json import decode, encode
 from xxhash import xxh3_64_digest
 
 from mirage.errors import RunError
-from mirage.record import Span
 from mirage.sources.blocks import Block
 
 
@@ -62,7 +60,7 @@ class BlockList:
     def append(self, block: Block) -> None:
         """Store a block, on disk before this returns."""
         self.more()
-        line = orjson.dumps(asdict(block), option=orjson.OPT_APPEND_NEWLINE)
+        line = encode(block) + b"\n"
         if block.number < len(self._lines) and not self._is_new(block, line):
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -76,7 +74,6 @@ class BlockList:
 def read(line: bytes) -> Block | None:
     """The block of a line; None where it is not whole."""
     try:
-        stored = orjson.loads(line)
-        return Block(stored["number"], tuple(Span(**span) for span in stored["spans"]))
-    except (ValueError, TypeError, LookupError):
+        return decode(line, type=Block)
+    except ValueError:
         return None

@@ -20,11 +20,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import orjson
+from msgspec import Struct
+from msgspec.json import encode
 
 from mirage.atomic import sweep, write_bytes
 from mirage.errors import LockedError, RunError, SourceChangedError
@@ -39,8 +40,7 @@ from mirage.work.gate import Gate
 from mirage.work.lock import is_owned, owner_of
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(Struct, frozen=True):
     """A row that assembly had to leave out."""
 
     position: int
@@ -49,8 +49,7 @@ class Rejected:
     kind: str
 
 
-@dataclass(frozen=True, slots=True)
-class PartNote:
+class PartNote(Struct, frozen=True):
     """What `part.json` says of a part: what made it, and what became of the block's records.
 
     `part` is the file's name, `size` its length in bytes.
@@ -64,7 +63,7 @@ class PartNote:
     attempts: int
     counts: Counts
     usage: Usage
-    rejected: list[Rejected] = field(default_factory=list)
+    rejected: list[Rejected] = []
     watches: bool = False
     spoiled: int = 0
     size: int = 0
@@ -141,8 +140,8 @@ class RunFolder:
         return read(self.root / "source.json")
 
     def set_files(self, files: Iterable[FileState], *, complete: bool = False) -> None:
-        found = {"files": [asdict(state) for state in files], "complete": complete}
-        write_bytes(self.root / "source.json", orjson.dumps(found))
+        found = {"files": list(files), "complete": complete}
+        write_bytes(self.root / "source.json", encode(found))
 
     def check_source(self, source: Source) -> list[FileState]:
         """The source's files now. Raises SourceChangedError unless the stored blocks still hold
@@ -223,7 +222,7 @@ class RunFolder:
 
     def set_note(self, number: int, note: PartNote) -> None:
         """Say what a block's part is; those of earlier attempts are not needed any more."""
-        write_bytes(self.block(number) / "part.json", orjson.dumps(asdict(note)))
+        write_bytes(self.block(number) / "part.json", encode(note))
         for path in self.block(number).glob("part-*"):
             if path.name < note.part:
                 path.unlink(missing_ok=True)

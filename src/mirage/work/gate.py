@@ -10,10 +10,11 @@ import math
 import os
 import sys
 import time
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import orjson
+from msgspec import Struct
+from msgspec.json import encode
 
 from mirage import __version__
 from mirage.atomic import write_bytes
@@ -22,8 +23,7 @@ from mirage.work.lock import Lock, is_owned, now, process_start
 OPEN = "open"
 
 
-@dataclass(frozen=True, slots=True)
-class Sign:
+class Sign(Struct, frozen=True):
     """What the gate says: `state` is "open", or how the owner has ended; `makes` names its source,
     plan and sink, and is empty where it never came to that; `lock` is what its lock file says, and
     `version` that of its package. What another version does not say is empty.
@@ -36,8 +36,7 @@ class Sign:
     version: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Gate:
+class Gate(Struct, frozen=True):
     """The gate of the run in `folder`. Only who holds the lock of the run writes it."""
 
     folder: Path
@@ -50,14 +49,14 @@ class Gate:
         """Raises LockedError where another has the run by now: its gate stays as it is."""
         lock.check()
         sign = Sign(lock.launch, state, makes, lock.text, __version__)
-        write_bytes(self.path, orjson.dumps(asdict(sign)))
+        write_bytes(self.path, encode(sign))
 
     def read(self) -> Sign | None:
         try:
             said = dict(orjson.loads(self.path.read_bytes()))
         except (FileNotFoundError, ValueError, TypeError):
             return None
-        return Sign(**{each.name: str(said.get(each.name, "")) for each in fields(Sign)})
+        return Sign(**{name: str(said.get(name, "")) for name in Sign.__struct_fields__})
 
     def entry(self, launch: str) -> Sign | None:
         """The sign of a launch whose owner is there, or was since this process started."""

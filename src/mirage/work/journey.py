@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from mirage.errors import HALTED, Drop, EngineError, MirageError, RecordError, RunError
 from mirage.journal import DROPPED, FAILED, PARTIAL, PYTHON, RECORD, WRITTEN, Carried, Entry
@@ -27,8 +29,7 @@ if TYPE_CHECKING:
     from mirage.work.fetching import Fetching
 
 
-@dataclass(slots=True)
-class Crew:
+class Crew(Struct):
     """What all records share on their way. Engines are started for the first record that is owed.
 
     `carried` holds completions from before the source changed; `probes` what is known of engines
@@ -41,12 +42,12 @@ class Crew:
     workers: Workers
     progress: Progress
     carried: Carried | None = None
-    probes: dict[str, bool] = field(default_factory=dict)
+    probes: dict[str, bool] = {}
     remember: Callable[[dict[str, bool]], None] = lambda probes: None
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[str] = []
     halting: bool = False
     started: bool = False
-    fetching: Fetching | None = field(init=False, default=None)
+    fetching: Fetching | None = None
     _starting: asyncio.Task[None] | None = None
 
     def __post_init__(self) -> None:
@@ -126,8 +127,7 @@ class Crew:
                 give_up()
 
 
-@dataclass(slots=True)
-class Journey:
+class Journey(Struct):
     """The scope of one record, or of one child of it."""
 
     crew: Crew
@@ -136,7 +136,7 @@ class Journey:
     child: int
     asks: Mapping[str, int]
     values: dict[str, Any]
-    accepted: dict[str, bytes] = field(default_factory=dict)
+    accepted: dict[str, bytes] = {}
 
     def abilities(self, engine: str) -> Abilities:
         return self.crew.engines[engine].abilities

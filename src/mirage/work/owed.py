@@ -10,7 +10,9 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from mirage.errors import LockedError
 from mirage.journal import FAILED, PARTIAL, RECORD, Entry, Journal, Writer
@@ -19,7 +21,6 @@ from mirage.plan import Plan
 from mirage.record import Record
 from mirage.report import Progress
 from mirage.sources.blocks import Block, Readable
-from mirage.value import value
 from mirage.work.folder import PartNote, RunFolder
 from mirage.work.lock import Lock
 from mirage.work.rank import ALONE, Rank
@@ -33,8 +34,7 @@ Wanted = Callable[[str, str], bool]
 """Whether a failure, given its boundary and kind, is to be tried again."""
 
 
-@dataclass(slots=True, eq=False)
-class BlockRun:
+class BlockRun(Struct, eq=False):
     """A block under way: `owed` records are handed out and not settled; is all of it `read`?
 
     Both are the event loop's to change. What its journal holds is `counted` where a rank that died
@@ -47,12 +47,11 @@ class BlockRun:
     counted: bool = False
     owed: int = 0
     read: bool = False
-    pending: dict[bytes, asyncio.Future[None] | None] = field(default_factory=dict)
-    entries: dict[tuple[int, int], Entry] = field(default_factory=dict)
+    pending: dict[bytes, asyncio.Future[None] | None] = {}
+    entries: dict[tuple[int, int], Entry] = {}
 
 
-@value(frozen=True, slots=True)
-class Owed:
+class Owed(Struct, frozen=True):
     """A record to be settled, and how often its steps have been asked before (`asks`).
 
     Where only some of its children are to be tried again, `again` says which.
@@ -62,12 +61,11 @@ class Owed:
     position: int
     record: Record
     base: Place | None
-    asks: Mapping[str, int] = field(default_factory=dict)
+    asks: Mapping[str, int] = {}
     again: frozenset[int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True):
     """Some records of a block that are owed; `last` where the block holds no more."""
 
     run: BlockRun
@@ -75,8 +73,7 @@ class Batch:
     last: bool = False
 
 
-@dataclass(slots=True)
-class Reader:
+class Reader(Struct):
     """Goes through the blocks in order, claims what is owed and hands it out, in batches.
 
     Of several ranks, each begins with the blocks of its share. Those of the others, and a block
@@ -92,10 +89,10 @@ class Reader:
     writer: Writer
     progress: Progress
     wanted: Wanted | None = None
-    torn: list[str] = field(default_factory=list)
+    torn: list[str] = []
     opened: int | None = None
     rank: Rank = ALONE
-    open: set[BlockRun] = field(default_factory=set)
+    open: set[BlockRun] = set()
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def batches(self, survey: Iterable[Block]) -> Iterator[Batch]:

@@ -7,8 +7,9 @@ attempt, whole, and the part must account for as many records as the block has r
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
+
+from msgspec import Struct
 
 from mirage.errors import RunError, StoppedError
 from mirage.places import Place
@@ -22,8 +23,7 @@ Judge = Callable[[Counts], str]
 """Why a dataset with these counts is not to be published; empty where it is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """What there is of a dataset: blocks with their parts' notes, and blocks that are `owed`."""
 
     parts: list[tuple[Block, PartNote]]

@@ -8,14 +8,13 @@ without an owner becomes rank 0, and another one when it ends before its time.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 LOOKS_PER_SECOND = 64
 """Of all ranks together."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rank:
+class Rank(Struct, frozen=True):
     """The process `number` of `count`, counted from 0, all of the same `launch`.
 
     `parent` is the process id of rank 0, where that has started this one. Where they are `elected`

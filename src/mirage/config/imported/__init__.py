@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
+
+from msgspec import Struct
 
 from mirage.config.document import Document, read_document
 from mirage.config.imported.engines import Processors, processors
@@ -42,8 +43,7 @@ LAYOUTS = (
 __all__ = ["Columns", "Imported", "Told", "import_config"]
 
 
-@dataclass(frozen=True, slots=True)
-class Imported:
+class Imported(Struct, frozen=True):
     """The new file's text, and what there is to know about the old one, by lines."""
 
     text: str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct
 
 from mirage.config.imported.new import New, environment
 from mirage.config.imported.old import Old, Section
@@ -38,13 +39,12 @@ CUSTOM = {
 }
 
 
-@dataclass(slots=True)
-class Processors:
+class Processors(Struct):
     """Engines by the types that outputs name, and the function of `custom`. In `New.origins` each
     engine stands below `engines` and its name.
     """
 
-    engines: dict[str, dict[str, Any]] = field(default_factory=dict)
+    engines: dict[str, dict[str, Any]] = {}
     custom: dict[str, Any] | None = None
 
 

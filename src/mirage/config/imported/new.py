@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
+
+from msgspec import Struct
 
 from mirage.config.document import Document
 from mirage.config.imported.writing import Comment
@@ -18,18 +19,17 @@ ABOVE = re.compile(r"( *)#+ ?(.*)")
 BESIDE = re.compile(r"\s+#+ ?(.*)")
 
 
-@dataclass(slots=True)
-class New:
+class New(Struct):
     """`root` is the folder that the old file's paths were relative to, `folder` the one in which
     the new file will stand.
     """
 
     root: FilePath
     folder: FilePath
-    data: dict[str, Any] = field(default_factory=dict)
-    origins: dict[Path, Path] = field(default_factory=dict)
+    data: dict[str, Any] = {}
+    origins: dict[Path, Path] = {}
     """Where a value of the new file, and what is below it, stood in the old one."""
-    remarks: dict[Path, str] = field(default_factory=dict)
+    remarks: dict[Path, str] = {}
     """What is to be said above a value."""
 
     def path(self, text: str) -> str:

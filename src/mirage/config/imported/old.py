@@ -6,8 +6,9 @@ A `Section` gives out its keys one by one; what is left in the end is told, each
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct
 
 from mirage.config.document import Document, written
 from mirage.errors import ConfigError, Mistake
@@ -17,8 +18,7 @@ TRUE = frozenset({"true", "yes", "on", "y"})
 """YAML 1.1, in which the old files were read, had more words for it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(Struct, frozen=True):
     """Something to know about a key of the old file. `lost` means that what it did is not done any
     more; otherwise it is done in another way, or did nothing.
     """
@@ -29,13 +29,12 @@ class Told:
     lost: bool
 
 
-@dataclass(slots=True)
-class Old:
+class Old(Struct):
     """The old file, and what there is to tell of it."""
 
     document: Document
     file: str
-    told: list[Told] = field(default_factory=list)
+    told: list[Told] = []
 
     def tell(self, path: Path, message: str, lost: bool = False) -> None:
         place = self.document.place(path)
@@ -61,8 +60,7 @@ class Old:
         return Section(self, path, dict(value))
 
 
-@dataclass(slots=True)
-class Section:
+class Section(Struct):
     """The keys of one mapping that were not taken yet."""
 
     old: Old

@@ -12,9 +12,10 @@ Sources are named as in the Convert-It of Otter, and make the keys of MIMIC-IT:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from mirage.names import suggest
 
@@ -44,8 +45,7 @@ def families() -> dict[str, Family]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """What may be said besides: the target's format, the folder of the pictures where that is
     another, whether pictures that are URLs are fetched, and the side of the squares, in pixels,
     that all become.

@@ -7,10 +7,11 @@ for them. The order never depends on the file system.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
+
+from msgspec import Struct
 
 from mirage.errors import MediaError
 from mirage.record import Image
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
     from mirage.media.web import Web
 
 
-@dataclass(frozen=True, slots=True)
-class Where:
+class Where(Struct, frozen=True):
     """What was named: the source, the folder of its images where that is another, and what fetches
     images that are URLs, where that is wanted.
     """
@@ -33,8 +33,7 @@ class Where:
     web: Web | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(Struct, frozen=True):
     """One picture: `tail` is what its key ends with, `read` gives the bytes of a file, or the
     pixels of a video's frame, which has no bytes of its own. `read` raises MediaError or OSError.
     """
@@ -44,8 +43,7 @@ class Frame:
     read: Callable[[], bytes | Pixels]
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
+class Family(Struct, frozen=True):
     """One source of the table: what its keys begin with, and its pictures in order.
 
     `frames` raises ValueError where nothing of the kind is there.

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import orjson
+from msgspec import Struct
 
 from mirage.config.models import EngineConfig
 from mirage.engines.gpu.signatures import Installed, Signatures, installed, known
@@ -43,8 +43,7 @@ RESERVED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(Struct, frozen=True):
     """One of the two engines: its package, the name of its model argument, the arguments whose
     product is the number of GPUs of one server, what others call its arguments, and the arguments
     that change nothing of an answer.
@@ -139,8 +138,7 @@ VLLM = Kind(
 KINDS = {kind.package: kind for kind in (SGLANG, VLLM)}
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(Struct, frozen=True, dict=True):
     """`model` is a folder or a hub id, `args` go to the engine as they are."""
 
     kind: Kind

@@ -11,9 +11,11 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from mirage.errors import EngineError, boundary
 from mirage.record import Message
@@ -25,8 +27,7 @@ AS_DATA = re.compile("""['"]type['"]""")
 Turns = list[dict[str, Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class Prompt:
+class Prompt(Struct, frozen=True):
     """`text` reads as `ids` where nothing was cut out of it, as beside pictures; `opening` is the
     beginning of the answer that the template has written already.
     """

@@ -9,11 +9,11 @@ import hashlib
 import importlib.util
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
+from msgspec import Struct
 
 from mirage.config import IN_FLIGHT
 from mirage.config.models import EngineConfig
@@ -41,8 +41,7 @@ NEEDED = ("torch", "transformers", "llguidance")
 HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """`model` is a folder or a hub id; `template` is the text of a chat template, if one is given;
     `options` go along to the template. `batch` is how many sequences are generated together.
     """
@@ -120,8 +119,7 @@ def model_identity(config: EngineConfig, base: Path) -> str:
     return identity
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """The sampling of one request. `seed` is None where the likeliest token is taken."""
 
     temperature: float

@@ -11,9 +11,10 @@ import asyncio
 import gc
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from mirage.config.models import EngineConfig
 from mirage.engines.hf.config import Asked, Settings, asked, settings

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 import transformers
+from msgspec import Struct
 from transformers import AutoConfig, AutoProcessor, AutoTokenizer, GenerationConfig
 from transformers.utils import logging
 
@@ -21,8 +21,7 @@ FAULTS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(Struct, frozen=True):
     """`processor` is None for a model that takes text alone. `ends` are the tokens that end an
     answer, `pad` the one that fills rows up; `context` is the most tokens of prompt and answer.
     """

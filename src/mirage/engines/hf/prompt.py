@@ -12,23 +12,23 @@ import copy
 import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct
 
 from mirage.engines.pixels import upright
 from mirage.errors import ConfigError, EngineError, Mistake, boundary
 from mirage.record import Message
 
 
-@dataclass(frozen=True, slots=True)
-class Prompt:
+class Prompt(Struct, frozen=True):
     """`ids` end where the answer begins; `opening` is the beginning of the answer that the
     template has written already. `extras` are the tensors that the pictures became.
     """
 
     ids: list[int]
     opening: str = ""
-    extras: Mapping[str, Any] = field(default_factory=dict)
+    extras: Mapping[str, Any] = {}
 
 
 class Shield:
@@ -58,12 +58,11 @@ class Shield:
         return f"{self._mark}{len(self._cut) - 1}q"
 
 
-@dataclass(slots=True)
-class Encoded:
+class Encoded(Struct):
     """Tokens, and where in the text each one stood."""
 
-    ids: list[int] = field(default_factory=list)
-    spans: list[tuple[int, int]] = field(default_factory=list)
+    ids: list[int] = []
+    spans: list[tuple[int, int]] = []
 
     def append(self, ids: Sequence[int], spans: Sequence[tuple[int, int]]) -> None:
         self.ids += ids

@@ -11,11 +11,11 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import llguidance.numpy
 import torch
+from msgspec import Struct, field
 
 from mirage.engines.hf.config import Asked
 from mirage.errors import EngineError
@@ -23,8 +23,7 @@ from mirage.errors import EngineError
 NEVER = float("-inf")
 
 
-@dataclass(slots=True, eq=False)
-class Row:
+class Row(Struct, eq=False):
     """One sequence. `ids` is its prompt, `extras` what its pictures became; `ends` are the tokens
     that end it. `matcher` makes a fresh matcher of its schema; `forced` are the tokens that it is
     made to write, where the question is how likely they are.
@@ -35,12 +34,12 @@ class Row:
     ids: Sequence[int]
     asked: Asked
     ends: frozenset[int]
-    extras: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    extras: Mapping[str, torch.Tensor] = {}
     matcher: Callable[[], Any] | None = None
     forced: Sequence[int] = ()
     timeout: float = 0.0
 
-    written: list[int] = field(default_factory=list)
+    written: list[int] = []
     finish: str = ""
     logprob: float = 0.0
     fault: EngineError | None = None

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import accumulate, compress
 from typing import Any
 
 import orjson
+from msgspec import Struct
 
 from mirage.engines.llama.loopback import Loopback
 from mirage.errors import EngineError
@@ -28,8 +28,7 @@ LEAST = -1e30
 LONG = ("the", "    ", "a")
 
 
-@dataclass(frozen=True, slots=True)
-class Forced:
+class Forced(Struct, frozen=True):
     """Texts after one prompt; `options` go along with every request."""
 
     server: Loopback

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import mmap
 import struct
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?"}
 SCALARS |= {10: "Q", 11: "q", 12: "d"}
@@ -17,8 +18,7 @@ STRING, ARRAY = 8, 9
 CONTROL, UNKNOWN = 3, 2
 
 
-@dataclass(frozen=True, slots=True)
-class ModelFile:
+class ModelFile(Struct, frozen=True):
     """`context` is the longest context that the model was trained for, in tokens (0: not given).
 
     `control` are the strings that stand for control tokens when a prompt is read as a template.

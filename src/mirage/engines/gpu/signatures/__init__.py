@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from functools import cache
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
 import orjson
+from msgspec import Struct
+from msgspec.structs import replace
 
 from mirage.engines.gpu.signatures import record
 
@@ -27,8 +28,7 @@ LOOK = (
 LOOK_SECONDS = 30
 
 
-@dataclass(frozen=True, slots=True)
-class Signatures:
+class Signatures(Struct, frozen=True):
     """`arguments` are those of the engine's constructor with their types, `server` what only the
     server takes. `flags` are command-line names that do not follow from the argument's, empty where
     there is none; `parsed` arguments go to the command line as one text, `on` are switches that it
@@ -50,8 +50,7 @@ class Signatures:
         return f"{self.package} {self.version}".strip()
 
 
-@dataclass(frozen=True, slots=True)
-class Installed:
+class Installed(Struct, frozen=True):
     folder: Path
     version: str
 
