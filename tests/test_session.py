@@ -24,7 +24,7 @@ def test_a_summary_says_what_it_came_to(tmp_path: Path) -> None:
     again = trial.run()
     assert (again.usage.calls, again.total.calls) == (0, 19)
     assert again.counts == summary.counts
-    assert orjson.loads(orjson.dumps(summary.to_json(), default=str))["exit_code"] == 3
+    assert orjson.loads(orjson.dumps(summary.to_json()))["exit_code"] == 3
     assert len(list(summary.rows())) == 19
 
 

@@ -31,7 +31,7 @@ def test_a_run_from_a_store_to_a_store(store: Any, tmp_path: Path) -> None:
     store.pipe_file("/bucket/in.jsonl", lines(questions(25)))
     summary = far(tmp_path).run()
     assert summary.counts.written == 25
-    told = orjson.loads(orjson.dumps(summary.to_json(), default=str))
+    told = orjson.loads(orjson.dumps(summary.to_json()))
     assert told["target"] == "memory://bucket/out.jsonl"
     assert len([*summary.rows()]) == 25
     (tmp_path / "here").mkdir()
