@@ -20,8 +20,11 @@ from mirage.session import execute
 from .trial import Trial, questions, started
 
 ROWS = questions(8)
+PROMPT = """Reformat the answer in a markdown format without adding anything else:
+first read {q}, then think about it, finally write it down
+"""  # what the demonstration model can do: other questions may never end
 OUTPUT: dict[str, Any] = {
-    "name": "answer", "prompt": "Answer this: {q}", "output_type": "JSON",
+    "name": "answer", "prompt": PROMPT, "output_type": "JSON",
     "structured": "two_pass", "output_schema": {
         "tone": {"enum": ["plain", "formal"]}, "score": {"type": "int", "min": 1, "max": 5},
     },
