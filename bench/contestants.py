@@ -29,7 +29,7 @@ PROMPT = (
 @dataclass(frozen=True, slots=True)
 class Job:
     """What all contestants do alike. `image` names the column with pictures, if any; `workers` are
-    the processes of mirage.
+    the processes of mirage; where there are none, as many as it starts by itself.
     """
 
     input: Path
@@ -37,7 +37,7 @@ class Job:
     in_flight: int
     latency: Latency = NONE
     image: str = ""
-    workers: int = 1
+    workers: int = 0
 
 
 def peer_command(name: str, job: Job, output: Path, base_url: str, place: Workplace) -> list[Any]:
@@ -76,7 +76,7 @@ def config_of(job: Job, engine: Mapping[str, Any], output: Path) -> dict[str, An
         "outputs": [{"name": "text", "type": "llm", "output_type": "plain", "prompt": prompt}],
         "output_schema": columns,
         "sink": {"path": str(output)},
-        "run": {"dir": str(output.with_name("run")), "workers": job.workers},
+        "run": {"dir": str(output.with_name("run")), "workers": job.workers or None},
     }
 
 

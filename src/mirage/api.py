@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mirage import merge as merging
-from mirage.config import Loaded, load_config
+from mirage.config import Loaded, backend_of, load_config
 from mirage.errors import ConfigError, Mistake
 from mirage.given import Configuration, flags, loaded
 from mirage.glimpse import Preview, glimpse
@@ -22,9 +22,10 @@ from mirage.scale import cluster
 from mirage.scale.join import join as joined
 from mirage.scale.local import PATIENCE_SECONDS, team
 from mirage.scale.ranks import parent, rank_of
+from mirage.scale.recruit import Recruiter, cores
 from mirage.scale.token import find
 from mirage.session import Summary, execute
-from mirage.work.rank import Rank
+from mirage.work.rank import ALONE, Rank
 
 __all__ = [
     "Merged",
@@ -62,7 +63,8 @@ def run(
     and after a change, compute only what is owed. Raises ConfigError with every mistake, RunError
     where the run cannot start; failed records are counted in the summary and raise nothing.
 
-    `workers` processes share the run, block by block, this one among them. Where a launcher such as
+    `workers` processes share the run, block by block, this one among them; where it is not given, a
+    second one where endpoints answer faster than this one can ask. Where a launcher such as
     `torchrun` has made this process one of several ranks, they share it likewise. With `join` this
     process is one of about so many that were started by themselves, anywhere; with `ray` the
     workers are Ray's.
@@ -71,7 +73,8 @@ def run(
     given |= {"run_dir": run_dir, "limit": limit}
     whole = loaded(config, flags(**given, workers=workers))
     rank = rank_of(os.environ, parent())
-    count = whole.config.run.workers if rank.count == 1 else 1
+    workers = whole.config.run.workers
+    count = workers or 1 if rank.count == 1 else 1
     if (ray or max(rank.count, count, join or 1) > 1) and (rows is not None or not whole.file):
         message = "several processes share a run only where its configuration is a file"
         raise ConfigError([Mistake("run.workers", f"{message} and its rows are not in memory")])
@@ -83,10 +86,12 @@ def run(
     if count > 1 and isinstance(config, Loaded) and config.flagged:
         message = "the other processes read the file alone: write the overrides into it"
         raise ConfigError([Mistake("run.workers", message)])
-    if count == 1:
+    recruits = rank is ALONE and workers is None and rows is None and could_recruit(config, whole)
+    if count == 1 and not recruits:
         return start(whole, rows, rank, progress, accept_changes)
-    with team(count, run_arguments(whole.file, **given)) as workforce:
-        summary = start(whole, rows, workforce.rank, progress, accept_changes)
+    with team(count, run_arguments(whole.file, **given), recruits=recruits) as workforce:
+        recruiter = Recruiter(workforce) if recruits else None
+        summary = start(whole, None, workforce.rank, progress, accept_changes, recruiter=recruiter)
         done = summary.state == DONE  # else they finish their calls first
         workforce.finish(PATIENCE_SECONDS if done else None)
     if done:
@@ -131,17 +136,29 @@ def follow(file: str, given: Mapping[str, Any], rank: Rank) -> str:
     return f"{summary.state} {summary.reason}".strip()
 
 
+def could_recruit(config: Configuration, whole: Loaded) -> bool:
+    """Whether another process could help: it reads the file alone, and shares only endpoints."""
+    engines = [whole.config.engine, *whole.config.engines.values()]
+    served = any(each is not None and backend_of(each) == "openai" for each in engines)
+    flagged = isinstance(config, Loaded) and config.flagged
+    return bool(whole.file and served and not flagged and cores() > 1)
+
+
 def start(
     config: Loaded,
     rows: Rows | None,
     rank: Rank,
     progress: Progress | None,
     accept_changes: bool,
+    *,
+    recruiter: Recruiter | None = None,
 ) -> Summary:
     job = prepare(config, rows, rank=rank)
     if rows is None and rank.owns:
         remember(job)
-    return execute(job, progress=progress, accept_changes=accept_changes, rank=rank)
+    return execute(
+        job, progress=progress, accept_changes=accept_changes, rank=rank, recruiter=recruiter
+    )
 
 
 def run_arguments(file: str, **given: Any) -> list[str]:

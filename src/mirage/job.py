@@ -209,7 +209,7 @@ def _engines(
     loaded: Loaded, plan: Plan | None, rank: Rank, asks: bool, mistakes: list[Mistake]
 ) -> dict[str, Engine]:
     opened: dict[str, Engine] = {}
-    several = max(rank.count, loaded.config.run.workers) > 1 and not rank.elected
+    several = max(rank.count, loaded.config.run.workers or 1) > 1 and not rank.elected
     several = several and os.environ.get("LOCAL_WORLD_SIZE") != "1"
     for name, spec in plan.engines.items() if plan else ():
         if spec.config.launch and several:

@@ -174,12 +174,17 @@ class Progress(Struct):
             self.examples.setdefault(cause, str(failure["message"])[:LONGEST_EXAMPLE])
 
     def sum_up(self, mine: Progress, others: Iterable[Progress]) -> None:
-        """Show several ranks' progress as one; what only their owner knows is in `mine`."""
-        counts, usage = Counts(), Usage()
+        """Show several ranks' progress as one; what only their owner knows is in `mine`. Where it
+        is the only one, counts and usage are its own, and hence always fresh.
+        """
+        counts, usage = mine.counts, mine.usage
         parts = [mine, *others]
+        if len(parts) > 1:
+            counts, usage = Counts(), Usage()
+            for part in parts:
+                counts.add(part.counts)
+                usage.add(part.usage)
         for part in parts:
-            counts.add(part.counts)
-            usage.add(part.usage)
             self.examples |= part.examples
         self.processes = len({part.who for part in parts if part.who})
         self.counts, self.usage = counts, usage

@@ -25,6 +25,7 @@ from mirage.manifest import write_manifest
 from mirage.pipeline import Pipeline
 from mirage.places import Place
 from mirage.report import DONE, INTERRUPTED, STOPPED, Counts, Progress, Usage
+from mirage.scale.recruit import Recruiter
 from mirage.scale.roll_call import TAKEN_OVER, RollCall
 from mirage.sources import open_source
 from mirage.steps.workers import Workers
@@ -97,6 +98,7 @@ def execute(
     accept_changes: bool = False,
     rank: Rank = ALONE,
     watch: Watch = lambda: "",
+    recruiter: Recruiter | None = None,
 ) -> Summary:
     """Run a job to its end, and say what it came to.
 
@@ -107,7 +109,7 @@ def execute(
     """
     folder, progress = job.folder, progress or Progress()
     ranks = RollCall(folder, rank, progress, job.plan.max_failures)
-    session = Session(job, progress, ranks, wanted, rank, watch)
+    session = Session(job, progress, ranks, wanted, rank, watch, recruiter)
     with on_disk(session):
         if not rank.owns:
             ranks.enter(job.work.makes)
@@ -180,6 +182,7 @@ class Session(Struct):
     wanted: Wanted | None = None
     rank: Rank = ALONE
     watch: Watch = lambda: ""
+    recruiter: Recruiter | None = None
     interrupted: bool = False
 
     def __post_init__(self) -> None:
@@ -259,6 +262,9 @@ class Session(Struct):
                 reason = f"the run's folder cannot be read: {exc}"
             if reason:
                 pipeline.stop(reason)
+            elif self.recruiter is not None:
+                engines, rows = self.job.engines.values(), self.job.plan.bounds.rows
+                await self.recruiter.look(self.progress, engines, rows)
             await asyncio.sleep(SAVE_SECONDS * self.rank.pace)
 
     def _say_why_it_waits(self) -> None:

@@ -41,7 +41,10 @@ CAUSES = 8
 )
 @options.configured
 @click.option(
-    "--workers", metavar="N", type=click.IntRange(1), help="Share the run among N processes."
+    "--workers",
+    metavar="N",
+    type=click.IntRange(1),
+    help="Share the run among N processes.  [1, and a second one that a fast endpoint calls for]",
 )
 @click.option(
     "--join",

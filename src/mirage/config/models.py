@@ -243,8 +243,9 @@ class RunConfig(Model):
     """Every draw derives from it, the record's place and the output's name."""
     fetch: FetchConfig | None = None
     """Whether and how images are fetched whose value is a URL; `{}` fetches them as usual."""
-    workers: Annotated[int, Field(ge=1, le=256)] = 1
-    """How many processes share the run, block by block; an endpoint's limits are shared too."""
+    workers: Annotated[int, Field(ge=1, le=256)] | None = None
+    """How many processes share the run, block by block; an endpoint's limits are shared too. Where
+    it is not given: one, and a second one as soon as endpoints answer faster than it can ask."""
     block_rows: Annotated[int, Field(ge=1)] | None = None
     """The most rows that are journalled and assembled together, 10,000 where it is not given. A
     run keeps the blocks that it has."""

@@ -96,7 +96,7 @@ class Endpoints:
         if self.several:
             for each in self.every:
                 each.window = AdaptiveWindow(window.limit, clock=clock)
-            self._share()
+            self.share()
         if isinstance(window, SharedWindow):
             window.endpoints = self
 
@@ -179,7 +179,7 @@ class Endpoints:
         endpoint.faults = 0
         if not endpoint.up:
             endpoint.up, self._out_since = True, None
-            self._share()
+            self.share()
 
     def failed(self, turn: Turn, fault: PassingError, sent: float) -> bool:
         """A call that was sent at the clock's time `sent` failed; its turn is given back. Whether
@@ -202,7 +202,7 @@ class Endpoints:
             endpoint.faults += FAULTS if fault.unreached else 1
             if endpoint.faults >= FAULTS and (lost or self._others_up(endpoint)):
                 endpoint.up, endpoint.trials = False, 0
-                self._share()
+                self.share()
                 self._rest(endpoint, fault)
         elif turn.on_trial and (lost or self.several):
             endpoint.trials += 1
@@ -318,7 +318,7 @@ class Endpoints:
                 ahead.set_exception(self._end)
         self._line.clear()
 
-    def _share(self) -> None:
+    def share(self) -> None:
         """Split what the engine may do among the endpoints that are up."""
         if not self.several:
             return

@@ -92,6 +92,16 @@ class OpenAIEngine:
         """Why no call is made at present; empty where calls are made."""
         return self.endpoints.trouble
 
+    @property
+    def paced(self) -> bool:
+        """Whether there is a budget of calls or tokens."""
+        return self._window.paced
+
+    def narrow(self, calls: int) -> None:
+        """Have no more than so many in flight from here on: another process may have the others."""
+        self._window.relimit(calls)
+        self.endpoints.share()
+
     def halt(self) -> None:
         """Turn back the calls that wait for an endpoint."""
         self.endpoints.halt()

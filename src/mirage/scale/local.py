@@ -22,10 +22,19 @@ PATIENCE_SECONDS = 10.0
 
 
 class Team(Struct):
-    """The ranks of one launch: this process is the first, `others` are its children."""
+    """The ranks of one launch: this process is the first, `others` are its children, and `command`
+    is what these run.
+    """
 
     rank: Rank
+    command: Sequence[str]
     others: list[subprocess.Popen[bytes]] = []
+
+    def start(self, number: int, count: int) -> None:
+        """Start rank `number` of so many."""
+        said = {"RANK": str(number), "LOCAL_RANK": str(number), "WORLD_SIZE": str(count)}
+        env = os.environ | said | {LAUNCH: self.rank.launch, PARENT: str(os.getpid())}
+        self.others.append(subprocess.Popen(self.command, env=env, stdin=subprocess.DEVNULL))
 
     def finish(self, patience: float | None) -> None:
         """Wait until all have ended by themselves, or for that many seconds."""
@@ -57,20 +66,17 @@ class Team(Struct):
 
 
 @contextlib.contextmanager
-def team(count: int, arguments: Sequence[str]) -> Iterator[Team]:
+def team(count: int, arguments: Sequence[str], *, recruits: bool = False) -> Iterator[Team]:
     """Start `mirage` with the same arguments as ranks 1 to `count` - 1.
 
     They end by themselves when this one does: at the latest when they see that it is gone. Those
-    that are still there when the context ends are made to.
+    that are still there when the context ends are made to. With `recruits` others may follow.
     """
-    launch = secrets.token_hex(8)
-    team = Team(Rank(0, count, launch))
-    said = {"WORLD_SIZE": str(count), LAUNCH: launch, PARENT: str(os.getpid())}
-    command = [sys.executable, "-m", "mirage", *arguments]
+    rank = Rank(0, count, secrets.token_hex(8), recruits=recruits)
+    team = Team(rank, [sys.executable, "-m", "mirage", *arguments])
     try:
         for number in range(1, count):
-            env = os.environ | said | {"RANK": str(number), "LOCAL_RANK": str(number)}
-            team.others.append(subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL))
+            team.start(number, count)
         yield team
     finally:
         team.end()

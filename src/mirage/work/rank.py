@@ -19,7 +19,7 @@ class Rank(Struct, frozen=True):
 
     `parent` is the process id of rank 0, where that has started this one. Where they are `elected`
     the count is about how many there are, and the numbers of all but rank 0 are arbitrary. One that
-    does not work claims no block.
+    does not work claims no block; one that recruits is alone until it starts another.
     """
 
     number: int = 0
@@ -28,6 +28,7 @@ class Rank(Struct, frozen=True):
     parent: int = 0
     elected: bool = False
     works: bool = True
+    recruits: bool = False
 
     @property
     def owns(self) -> bool:
@@ -36,7 +37,7 @@ class Rank(Struct, frozen=True):
     @property
     def shares(self) -> bool:
         """Whether there may be other ranks."""
-        return self.count > 1 or self.elected
+        return self.count > 1 or self.elected or self.recruits
 
     def begins_with(self, number: int) -> bool:
         """Whether a block is one of those that this rank looks at first: where each begins with its

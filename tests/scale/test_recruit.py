@@ -1,0 +1,116 @@
+"""A second process where one is too slow: when it is started, and what it is left."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from mirage.config.models import EngineConfig
+from mirage.engines.openai import OpenAIEngine
+from mirage.report import Progress
+from mirage.scale import recruit
+from mirage.scale.local import Team
+from mirage.scale.recruit import Recruiter
+from mirage.work.rank import Rank
+
+SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
+ROWS = 10
+
+
+@pytest.fixture
+def recruiter(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recruiter]:
+    """One that finds its process busy; who it starts sleeps."""
+    monkeypatch.setattr(recruit, "BUSY", 0.0)
+    team = Team(Rank(0, 1, "launch", recruits=True), SLEEP)
+    yield Recruiter(team)
+    for process in team.others:
+        process.kill()
+        process.wait()
+
+
+def engine(**keys: Any) -> OpenAIEngine:
+    given = {"base_url": "http://127.0.0.1:1/v1", "model_path": "m", "max_in_flight": 15, **keys}
+    return OpenAIEngine(EngineConfig(**given), name="engine")
+
+
+def progress(left: int, settled: int = 100) -> Progress:
+    """One record a second so far."""
+    shown = Progress(surveyed=settled + left, started=time.time() - settled)
+    shown.counts.written = settled
+    return shown
+
+
+def looked(recruiter: Recruiter, engine: Any, shown: Progress | None = None) -> int:
+    """How many have been started after a look."""
+    asyncio.run(recruiter.look(shown or progress(2 * ROWS), [engine], ROWS))
+    return len(recruiter.team.others)
+
+
+def test_a_busy_process_is_helped_once(recruiter: Recruiter) -> None:
+    """The other one gets half of what may be in flight, the odd call stays here."""
+    shared = engine()
+    assert looked(recruiter, shared) == looked(recruiter, shared) == 1
+    assert shared.window.limit == 8  # type: ignore[attr-defined]
+
+
+def test_several_endpoints_are_shared_as_well(recruiter: Recruiter) -> None:
+    shared = engine(base_url=["http://127.0.0.1:1/v1", "http://127.0.0.1:2/v1"])
+    assert looked(recruiter, shared) == 1
+    assert [each.window.limit for each in shared.endpoints.every] == [4, 4]
+
+
+def test_when_it_has_died_all_is_taken_back(recruiter: Recruiter) -> None:
+    """It is not replaced: what killed it may do so again."""
+    shared = engine()
+    looked(recruiter, shared)
+    recruiter.team.others[0].kill()
+    recruiter.team.others[0].wait()
+    assert looked(recruiter, shared) == 1
+    assert shared.window.limit == 15  # type: ignore[attr-defined]
+
+
+def test_an_idle_process_is_not_helped(
+    recruiter: Recruiter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recruit, "BUSY", 0.75)
+    looked(recruiter, engine())
+    time.sleep(0.2)
+    assert looked(recruiter, engine()) == 0
+
+
+@pytest.mark.parametrize("left", [0, 2 * ROWS - 1])
+def test_too_few_rows_are_left(recruiter: Recruiter, left: int) -> None:
+    assert looked(recruiter, engine(), progress(left)) == 0
+
+
+def test_too_little_time_is_left(recruiter: Recruiter) -> None:
+    quick = progress(2 * ROWS, settled=1000)
+    quick.started = time.time() - 1
+    assert looked(recruiter, engine(), quick) == 0
+
+
+@pytest.mark.parametrize("budget", [{"rpm": 60}, {"tpm": 60}, {"max_in_flight": 1}])
+def test_a_budget_is_not_divided(recruiter: Recruiter, budget: dict[str, int]) -> None:
+    assert looked(recruiter, engine(**budget)) == 0
+
+
+def test_a_model_in_the_process_is_not_loaded_twice(recruiter: Recruiter) -> None:
+    from mirage.engines.fake import FakeEngine
+
+    assert looked(recruiter, FakeEngine(EngineConfig(), name="engine")) == 0
+
+
+def test_calls_that_take_their_time_need_no_help(
+    recruiter: Recruiter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than half are in flight, and stay so: the process is not what holds them up."""
+    monkeypatch.setattr(recruit, "DRAIN_SECONDS", 0.05)
+    shared = engine()
+    shared.window.held = 9  # type: ignore[attr-defined]
+    assert looked(recruiter, shared) == 0
+    assert shared.window.limit == 15  # type: ignore[attr-defined]

@@ -1,0 +1,70 @@
+"""A run whose process is too slow for its endpoint, and is helped by another one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import orjson
+import pytest
+
+from mirage.engines.mock import Behaviour, running
+from mirage.scale.recruit import cores
+
+from .trial import Trial, questions
+
+TWO = """
+import sys
+from mirage import run
+from mirage.scale import recruit
+
+recruit.BUSY = recruit.LEFT_SECONDS = 0
+summary = run(sys.argv[1])
+print(summary.processes, summary.counts.written, *summary.warnings)
+"""
+
+
+def made(folder: Path, url: str) -> Path:
+    trial = Trial(folder, questions(1_500), url, run={"dir": str(folder / "run"), "block_rows": 50})
+    path = folder / "job.yaml"
+    path.write_bytes(orjson.dumps(trial.config))
+    return path
+
+
+def follower(parent: int) -> int:
+    """The process id of a child that works, once there is one."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        listed = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        if listed:
+            return int(listed[0])
+        time.sleep(0.02)
+    raise AssertionError("nobody has been started")
+
+
+@pytest.mark.skipif(cores() < 2, reason="a second process needs a second core")
+@pytest.mark.parametrize("killed", [False, True])
+def test_two_processes_make_the_dataset_of_one(tmp_path: Path, killed: bool) -> None:
+    """No row is lost or asked for twice without need, and no more calls are in flight than may be;
+    also where the second process is killed.
+    """
+    with running(Behaviour(latency=0.05)) as server:
+        command = [sys.executable, "-c", TWO, str(made(tmp_path, server.base_url))]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        second = follower(process.pid)
+        if killed:
+            while not list((tmp_path / "run").glob("progress-1.json")):
+                time.sleep(0.02)
+            os.kill(second, signal.SIGKILL)
+        told, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert told.startswith("2 1500")
+    assert ("rank 1 was killed by signal 9" in told) == killed
+    rows = [orjson.loads(line) for line in (tmp_path / "out.jsonl").read_bytes().splitlines()]
+    assert [row["q"] for row in rows] == [row["q"] for row in questions(1_500)]
+    assert server.stats.max_in_flight <= 16
+    assert 1_500 <= server.stats.calls <= 1_500 + 8 * killed
