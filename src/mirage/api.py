@@ -90,7 +90,7 @@ def run(
     if count == 1 and not recruits:
         return start(whole, rows, rank, progress, accept_changes)
     with team(count, run_arguments(whole.file, **given), recruits=recruits) as workforce:
-        recruiter = Recruiter(workforce) if recruits else None
+        recruiter = Recruiter(workforce)
         summary = start(whole, None, workforce.rank, progress, accept_changes, recruiter=recruiter)
         done = summary.state == DONE  # else they finish their calls first
         workforce.finish(PATIENCE_SECONDS if done else None)
@@ -137,11 +137,14 @@ def follow(file: str, given: Mapping[str, Any], rank: Rank) -> str:
 
 
 def could_recruit(config: Configuration, whole: Loaded) -> bool:
-    """Whether another process could help: it reads the file alone, and shares only endpoints."""
+    """Whether another process could help: it reads the file alone, which is not to be this one's
+    own, as what stands in /dev is (a shell's `<(...)`); and it shares only endpoints.
+    """
     engines = [whole.config.engine, *whole.config.engines.values()]
     served = any(each is not None and backend_of(each) == "openai" for each in engines)
     flagged = isinstance(config, Loaded) and config.flagged
-    return bool(whole.file and served and not flagged and cores() > 1)
+    found = whole.file and not whole.file.startswith("/dev/")
+    return bool(found and served and not flagged and cores() > 1)
 
 
 def start(

@@ -18,6 +18,7 @@ from mirage.config import IN_FLIGHT, Loaded
 from mirage.config.data import SinkConfig
 from mirage.config.models import EngineConfig
 from mirage.engines import open_engine
+from mirage.engines.endpoints import Endpoints
 from mirage.errors import ConfigError, MirageError, Mistake, RunError
 from mirage.names import suggest
 from mirage.places import Place, RemotePath, is_remote, place
@@ -232,6 +233,10 @@ def _engines(
                 keys = mistake.path.removeprefix(spec.path).strip(".").split(".")
                 where = (*path, *(key for key in keys if key))
                 mistakes.append(loaded.mistake(where, mistake.message))
+    if rank.parent:  # whether anyone is there at all, rank 0 of this machine finds out
+        for engine in opened.values():
+            if isinstance(endpoints := getattr(engine, "endpoints", None), Endpoints):
+                endpoints.heard = True
     return opened
 
 

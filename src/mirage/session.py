@@ -257,6 +257,8 @@ class Session(Struct):
             self._say_why_it_waits()
             try:
                 pipeline.look()
+                if self.recruiter is not None:
+                    self.ranks.dismiss(self.recruiter.team.gone())
                 reason = self.ranks.look() or self.watch()
             except OSError as exc:
                 reason = f"the run's folder cannot be read: {exc}"

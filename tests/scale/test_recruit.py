@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
+from msgspec.structs import replace
 
+from mirage.api import could_recruit
+from mirage.config import load_config
 from mirage.config.models import EngineConfig
 from mirage.engines.openai import OpenAIEngine
 from mirage.report import Progress
 from mirage.scale import recruit
 from mirage.scale.local import Team
-from mirage.scale.recruit import Recruiter
+from mirage.scale.recruit import Recruiter, cores
 from mirage.work.rank import Rank
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
@@ -74,6 +80,41 @@ def test_when_it_has_died_all_is_taken_back(recruiter: Recruiter) -> None:
     assert shared.window.limit == 15  # type: ignore[attr-defined]
 
 
+def test_where_none_can_be_started_the_run_goes_on_alone(recruiter: Recruiter) -> None:
+    recruiter.team = MagicMock(wraps=recruiter.team, others=[], rank=recruiter.team.rank)
+    recruiter.team.start.side_effect = OSError("no memory")
+    shared = engine()
+    assert looked(recruiter, shared) == looked(recruiter, shared) == 0
+    assert shared.window.limit == 15  # type: ignore[attr-defined]
+    assert recruiter.team.start.call_count == 1
+
+
+def test_ranks_of_a_launch_are_given_no_other(recruiter: Recruiter) -> None:
+    recruiter.team.rank = Rank(0, 2, "launch")
+    assert looked(recruiter, engine()) == 0
+
+
+def test_who_starts_is_deaf_to_the_keyboard(tmp_path: Path) -> None:
+    """A Ctrl-C in the terminal meets an interpreter that has yet to import anything."""
+    heard = tmp_path / "heard"
+    code = "import signal, sys; open(sys.argv[1], 'w').write(str(signal.getsignal(signal.SIGINT)))"
+    team = Team(Rank(0, 2, "launch"), [sys.executable, "-c", code, str(heard)])
+    team.start(1, 2)
+    team.finish(10)
+    assert team.gone() == [1]
+    assert heard.read_text() == str(signal.SIG_IGN)
+
+
+def test_what_another_process_cannot_read_is_worked_on_alone(tmp_path: Path) -> None:
+    """A shell's `<(...)` is a file of this process."""
+    path = tmp_path / "job.yaml"
+    engine = "engine: {base_url: 'http://127.0.0.1:1/v1', model_path: m}"
+    path.write_text(f"{engine}\ninputs: []\noutput_schema: {{q: 1}}")
+    whole = load_config(path)
+    assert could_recruit(path, whole) == (cores() > 1)
+    assert not could_recruit("/dev/fd/63", replace(whole, file="/dev/fd/63"))
+
+
 def test_an_idle_process_is_not_helped(
     recruiter: Recruiter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,9 +149,13 @@ def test_a_model_in_the_process_is_not_loaded_twice(recruiter: Recruiter) -> Non
 def test_calls_that_take_their_time_need_no_help(
     recruiter: Recruiter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """More than half are in flight, and stay so: the process is not what holds them up."""
+    """More than half are in flight, and stay so: the process is not what holds them up. Nobody
+    waits for that a second time soon.
+    """
     monkeypatch.setattr(recruit, "DRAIN_SECONDS", 0.05)
     shared = engine()
     shared.window.held = 9  # type: ignore[attr-defined]
     assert looked(recruiter, shared) == 0
     assert shared.window.limit == 15  # type: ignore[attr-defined]
+    shared.window.held = 0  # type: ignore[attr-defined]
+    assert looked(recruiter, shared) == 0

@@ -12,8 +12,11 @@ from pathlib import Path
 import orjson
 import pytest
 
+from mirage.config import load_config
 from mirage.engines.mock import Behaviour, running
+from mirage.job import prepare
 from mirage.scale.recruit import cores
+from mirage.work.rank import Rank
 
 from .trial import Trial, questions
 
@@ -44,6 +47,14 @@ def follower(parent: int) -> int:
             return int(listed[0])
         time.sleep(0.02)
     raise AssertionError("nobody has been started")
+
+
+def test_a_process_that_starts_in_an_outage_waits_for_its_end(tmp_path: Path) -> None:
+    """To rank 0 the endpoint has answered: that of another's first call is no reason to stop."""
+    loaded = load_config(made(tmp_path, "http://127.0.0.1:9/v1"))
+    for rank, heard in ((Rank(1, 2, "launch", parent=7), True), (Rank(1, 2, "launch"), False)):
+        (engine,) = prepare(loaded, rank=rank).engines.values()
+        assert engine.endpoints.heard == heard  # type: ignore[attr-defined]
 
 
 @pytest.mark.skipif(cores() < 2, reason="a second process needs a second core")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from pathlib import Path
 
 import pytest
 
-from mirage.report import DONE, STOPPED, Progress
+from mirage.report import DONE, STOPPED, Progress, Usage
 from mirage.scale.roll_call import RollCall
 from mirage.work import gate
 from mirage.work.folder import RunFolder
@@ -60,6 +61,20 @@ def test_the_end_of_the_owner_is_that_of_the_others(tmp_path: Path) -> None:
             Gate(tmp_path).write(lock, state, "plan sink")
             assert ranks.look() == "rank 0 has ended"
             assert ranks.verdict("rank 0 has ended")[0] == state
+
+
+def test_nobody_waits_for_a_rank_that_was_killed(tmp_path: Path) -> None:
+    """Nor has it anything in flight. What it had settled stays."""
+    killed = Progress(phase="running", in_flight=3, window=8, usage=Usage(calls=5))
+    killed.save(tmp_path, 1)
+    with Lock(tmp_path, "launch") as lock:
+        ranks = RollCall(RunFolder(tmp_path), Rank(0, 2, "launch"), Progress(), lock=lock)
+        ranks.dismiss([1])
+        began = time.monotonic()
+        asyncio.run(ranks.end(DONE, ""))
+        assert time.monotonic() - began < 1
+    shown = ranks.shown
+    assert (shown.in_flight, shown.window, shown.usage.calls) == (0, 0, 5)
 
 
 def test_an_orphan_keeps_silent_where_another_launch_goes_on(tmp_path: Path) -> None:

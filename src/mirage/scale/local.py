@@ -19,6 +19,10 @@ from mirage.scale.ranks import LAUNCH, PARENT
 from mirage.work.rank import Rank
 
 PATIENCE_SECONDS = 10.0
+DEAF = ("/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh")
+"""Ctrl-C in a terminal reaches all: who does not listen for it yet has nothing to finish, and ends
+when the first one has.
+"""
 
 
 class Team(Struct):
@@ -34,7 +38,12 @@ class Team(Struct):
         """Start rank `number` of so many."""
         said = {"RANK": str(number), "LOCAL_RANK": str(number), "WORLD_SIZE": str(count)}
         env = os.environ | said | {LAUNCH: self.rank.launch, PARENT: str(os.getpid())}
-        self.others.append(subprocess.Popen(self.command, env=env, stdin=subprocess.DEVNULL))
+        command = [*DEAF, *self.command]
+        self.others.append(subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL))
+
+    def gone(self) -> list[int]:
+        """The numbers of those that have ended."""
+        return [number for number, each in enumerate(self.others, 1) if each.poll() is not None]
 
     def finish(self, patience: float | None) -> None:
         """Wait until all have ended by themselves, or for that many seconds."""

@@ -8,6 +8,7 @@ goes on.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Collection
@@ -27,26 +28,38 @@ and for others on its machine.
 LEFT_BLOCKS = 2
 LEFT_SECONDS = 5.0
 DRAIN_SECONDS = 1.0
+AGAIN_SECONDS = 60.0
+"""How long it does not try again, where another one could not be started."""
 
 
 class Recruiter(Struct):
-    """Looks after rank 0; `team` is where it starts another. `last` is when it looked, as CPU time
-    and time, in seconds.
+    """Looks after rank 0; `team` is where it starts another, if it recruits, not before `again`.
+    `last` is when it looked, as CPU time and time, in seconds.
     """
 
     team: Team
     last: tuple[float, float] = (0.0, 0.0)
+    again: float = 0.0
 
     async def look(self, progress: Progress, engines: Collection[Engine], rows: int) -> None:
         """Asked every second or so; `rows` is the size of a block."""
+        if not self.team.rank.recruits:
+            return
         if self.team.others:
-            if self.team.others[0].poll() is not None:
+            if self.team.gone():
                 narrow(engines, Rank(0, 1))
             return
-        busy = self._busy()
-        wanted = busy and worth_it(progress, rows) and all(map(divisible, engines))
-        if wanted and await halved(engines):
-            self.team.start(1, 2)
+        wanted = self._busy() and self.last[1] >= self.again and worth_it(progress, rows)
+        if wanted and all(map(divisible, engines)) and not await self._recruit(engines):
+            narrow(engines, Rank(0, 1))
+            self.again = time.monotonic() + AGAIN_SECONDS
+
+    async def _recruit(self, engines: Collection[Engine]) -> bool:
+        """Start another; whether that went well. It is an offer, and no reason to end the run."""
+        if await halved(engines):
+            with contextlib.suppress(OSError):  # no memory, say
+                self.team.start(1, 2)
+        return bool(self.team.others)
 
     def _busy(self) -> bool:
         """Whether this process has had much to do since the last look."""
@@ -80,13 +93,12 @@ def narrow(engines: Collection[Any], rank: Rank) -> None:
 
 async def halved(engines: Collection[Any]) -> bool:
     """Whether all have no more than half of their calls in flight from here on. Where that takes
-    long, the calls are what takes time, and everything stays as it is.
+    long, the calls are what takes time.
     """
     narrow(engines, Rank(0, 2))
     deadline = time.monotonic() + DRAIN_SECONDS
     while any(engine.window.held > engine.window.limit for engine in engines):
         if time.monotonic() > deadline:
-            narrow(engines, Rank(0, 1))
             return False
         await asyncio.sleep(0.01)
     return True

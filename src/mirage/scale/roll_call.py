@@ -10,13 +10,23 @@ import asyncio
 import contextlib
 import os
 import time
+from collections.abc import Iterable
 
 from msgspec import Struct, field
 
 from mirage import __version__
 from mirage.errors import LockedError, RunError
 from mirage.pipeline import too_many
-from mirage.report import DONE, ENDED, ORPHANED, STOPPED, Progress, others
+from mirage.report import (
+    DONE,
+    ENDED,
+    INTERRUPTED,
+    ORPHANED,
+    STOPPED,
+    Progress,
+    others,
+    progress_file,
+)
 from mirage.work.folder import RunFolder
 from mirage.work.gate import OPEN, Sign
 from mirage.work.lock import Lock, is_owned, launch_of, owner_of
@@ -118,6 +128,18 @@ class RollCall(Struct):
         own = self.shown if self.rank.owns else self.mine
         with contextlib.suppress(OSError):  # swept by a new owner; or whoever writes what counts
             own.save(self.folder.root, self.rank.number)  # will say so
+
+    def dismiss(self, ranks: Iterable[int]) -> None:
+        """Of ranks that have ended, say the last word that they could not: they have nothing in
+        flight, and nobody waits for them.
+        """
+        root = self.folder.root
+        for number in ranks:
+            left = Progress.load(progress_file(root, number))
+            if left.phase not in ENDED:
+                left.phase, left.in_flight, left.window = INTERRUPTED, 0, 0
+                with contextlib.suppress(OSError):
+                    left.save(root, number)
 
     def _trouble(self) -> str:
         """Where one has stopped, or all have too many failures together, they all stop."""
