@@ -37,6 +37,8 @@ from mirage.work.rank import ALONE, Rank
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 SAVE_SECONDS = 1.0
+SOON_SECONDS = 0.1
+"""After the first look, which comes before the first call."""
 WAITING = "waiting: "
 COLLECT_AFTER = 50_000
 FINISHING = "finishing the calls under way (Ctrl-C again: stop now)"
@@ -251,6 +253,7 @@ class Session(Struct):
         """Keep `progress.json` fresh for `mirage status`, and an eye on the other ranks; the more
         they are, the less often, because they all look at the same folder.
         """
+        pause = SOON_SECONDS
         while True:
             windows = [getattr(engine.window, "size", 0) for engine in self.job.engines.values()]
             self.ranks.mine.window = sum(windows)
@@ -267,7 +270,8 @@ class Session(Struct):
             elif self.recruiter is not None:
                 engines, rows = self.job.engines.values(), self.job.plan.bounds.rows
                 await self.recruiter.look(self.progress, engines, rows)
-            await asyncio.sleep(SAVE_SECONDS * self.rank.pace)
+            await asyncio.sleep(pause * self.rank.pace)
+            pause = SAVE_SECONDS
 
     def _say_why_it_waits(self) -> None:
         """The phase tells of an engine whose endpoints are all gone, for as long as they are."""

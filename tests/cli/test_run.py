@@ -10,7 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from mirage.cli.run import tell
 from mirage.engines.mock import Behaviour, running
+from mirage.report import Counts, Progress, Usage
+from mirage.scale.ranks import PARENT
+from mirage.session import Summary
 from mirage.work.lock import Lock
 
 from .commands import document, mirage, process, project, start
@@ -220,6 +224,23 @@ def test_an_interrupted_run_drains_and_a_second_one_finishes(
     assert second["exit_code"] == 0
     assert second["usage"]["calls"] == 60 - found["usage"]["calls"]
     assert second["total"]["calls"] == 60
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_who_was_started_by_a_run_leaves_the_telling_to_it(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    told: bool,
+) -> None:
+    """Ctrl-C ends both, and is one event. The rank of a launcher may be on another machine."""
+    monkeypatch.delenv(PARENT, raising=False)
+    if not told:
+        monkeypatch.setenv(PARENT, "7")
+    usage = Usage()
+    summary = Summary("interrupted", Counts(), usage, usage, 1.0, tmp_path, tmp_path, rank=1)
+    assert tell(summary, Progress(), "", False, False) == 130
+    assert ("rank 1 interrupted" in capsys.readouterr().err) == told
 
 
 def test_a_run_that_another_process_owns_is_exit_code_5(tmp_path: Path) -> None:

@@ -15,7 +15,9 @@ import pytest
 from mirage.config import load_config
 from mirage.engines.mock import Behaviour, running
 from mirage.job import prepare
+from mirage.report import Progress
 from mirage.scale.recruit import cores
+from mirage.session import execute
 from mirage.work.rank import Rank
 
 from .trial import Trial, questions
@@ -55,6 +57,19 @@ def test_a_process_that_starts_in_an_outage_waits_for_its_end(tmp_path: Path) ->
     for rank, heard in ((Rank(1, 2, "launch", parent=7), True), (Rank(1, 2, "launch"), False)):
         (engine,) = prepare(loaded, rank=rank).engines.values()
         assert engine.endpoints.heard == heard  # type: ignore[attr-defined]
+
+
+def test_what_may_be_shared_is_soon_seen_to_run(tmp_path: Path) -> None:
+    phases, shown = [], Progress()
+
+    def seen() -> str:
+        phases.append(shown.phase)
+        return ""
+
+    with running(Behaviour(latency=0.5)) as server:
+        job = Trial(tmp_path, questions(3), server.base_url).job()
+        execute(job, progress=shown, rank=Rank(recruits=True), watch=seen)
+    assert phases == ["starting", "running"]
 
 
 @pytest.mark.skipif(cores() < 2, reason="a second process needs a second core")

@@ -167,10 +167,11 @@ def ranked() -> bool:
 
 def tell(summary: Summary, progress: Progress, go_on: str, quiet: bool, as_json: bool) -> int:
     """Print what a run came to; returns its exit code."""
+    from mirage.scale.ranks import PARENT
     from mirage.status import examples
 
-    if summary.rank:  # what came of the whole, the owner tells
-        if summary.exit_code:
+    if summary.rank:  # what came of the whole, the owner tells; all of it, to whom it has started
+        if summary.exit_code and PARENT not in os.environ:
             say(f"rank {summary.rank} {summary.state}: {short(summary.reason)}", err=True)
         return summary.exit_code
     found = examples(summary.folder, len(summary.counts.failures)) | progress.examples
