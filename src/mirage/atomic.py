@@ -7,7 +7,6 @@ that counts.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import os
@@ -176,6 +175,8 @@ def exchange(one: Path, other: Path) -> bool:
     """Swap two paths atomically; False where that is not possible here."""
     if not sys.platform.startswith("linux"):
         return False
+    import ctypes  # a twentieth of what a start takes
+
     renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if renameat2 is None:
         return False

@@ -1,7 +1,5 @@
 """`source` and `sink`: where rows come from, and where they go."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field

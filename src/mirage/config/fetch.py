@@ -1,7 +1,5 @@
 """`run.fetch`: whether and how images are fetched whose value is an http(s) URL."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field

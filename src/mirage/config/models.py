@@ -4,8 +4,6 @@ Every model forbids unknown keys. `load.py` turns YAML text into these; `plan.py
 what runs.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal
 
 from pydantic import (
