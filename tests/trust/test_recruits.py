@@ -90,6 +90,8 @@ def test_two_processes_make_the_dataset_of_one(tmp_path: Path, killed: bool) -> 
     assert process.returncode == 0
     assert told.startswith("2 1500")
     assert ("rank 1 was killed by signal 9" in told) == killed
+    last = orjson.loads((tmp_path / "run" / "progress-1.json").read_bytes())["phase"]
+    assert last == ("interrupted" if killed else "done")
     rows = [orjson.loads(line) for line in (tmp_path / "out.jsonl").read_bytes().splitlines()]
     assert [row["q"] for row in rows] == [row["q"] for row in questions(1_500)]
     assert server.stats.max_in_flight <= 16
