@@ -124,6 +124,14 @@ def test_an_idle_process_is_not_helped(
     assert looked(recruiter, engine()) == 0
 
 
+def test_a_short_while_says_nothing(recruiter: Recruiter) -> None:
+    """However busy it was: a run begins with many calls at once."""
+    recruiter.last = (0.0, time.monotonic())
+    assert looked(recruiter, engine()) == 0
+    recruiter.last = (0.0, time.monotonic() - 1)
+    assert looked(recruiter, engine()) == 1
+
+
 @pytest.mark.parametrize("left", [0, 2 * ROWS - 1])
 def test_too_few_rows_are_left(recruiter: Recruiter, left: int) -> None:
     assert looked(recruiter, engine(), progress(left)) == 0

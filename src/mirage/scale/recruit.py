@@ -25,6 +25,7 @@ BUSY = 0.75
 """The share of a core from which on a process holds the endpoints up: it also waits for its disk,
 and for others on its machine.
 """
+LONG_SECONDS = 0.5
 LEFT_BLOCKS = 2
 LEFT_SECONDS = 5.0
 DRAIN_SECONDS = 1.0
@@ -62,9 +63,15 @@ class Recruiter(Struct):
         return bool(self.team.others)
 
     def _busy(self) -> bool:
-        """Whether this process has had much to do since the last look."""
-        before, self.last = self.last, (time.process_time(), time.monotonic())
-        return self.last[0] - before[0] >= BUSY * (self.last[1] - before[1])
+        """Whether this process has had much to do since the last look, if that is long ago: many
+        calls begin at once, and say nothing.
+        """
+        now = time.process_time(), time.monotonic()
+        cpu, passed = now[0] - self.last[0], now[1] - self.last[1]
+        if passed < LONG_SECONDS:
+            return False
+        self.last = now
+        return cpu >= BUSY * passed
 
 
 def worth_it(progress: Progress, rows: int) -> bool:
