@@ -50,8 +50,8 @@ from mirage.errors import (
 
 USAGE, INTERRUPTED = 2, 130
 DEBUG = "MIRAGE_DEBUG"
-COLLECT_AFTER = 50_000
-"""New objects, before Python looks for garbage among them."""
+COLLECT_AFTER = 200_000
+"""New objects, before Python looks for garbage among them: more than a start makes."""
 WANTS_JSON = "mirage.json"
 
 
