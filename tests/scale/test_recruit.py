@@ -119,9 +119,11 @@ def test_an_idle_process_is_not_helped(
     recruiter: Recruiter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recruit, "BUSY", 0.75)
-    looked(recruiter, engine())
-    time.sleep(0.2)
+    now = time.process_time(), time.monotonic()
+    recruiter.last = now[0], now[1] - 1
     assert looked(recruiter, engine()) == 0
+    recruiter.last = now[0] - 1, now[1] - 1
+    assert looked(recruiter, engine()) == 1
 
 
 def test_a_short_while_says_nothing(recruiter: Recruiter) -> None:

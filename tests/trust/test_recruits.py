@@ -59,14 +59,19 @@ def test_a_process_that_starts_in_an_outage_waits_for_its_end(tmp_path: Path) ->
         assert engine.endpoints.heard == heard  # type: ignore[attr-defined]
 
 
-def test_what_may_be_shared_is_soon_seen_to_run(tmp_path: Path) -> None:
+def test_what_may_be_shared_is_soon_seen_to_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second look at a run comes soon after the first, which comes before its first call."""
+    monkeypatch.setattr("mirage.session.SOON_SECONDS", 1.0)
+    monkeypatch.setattr("mirage.session.SAVE_SECONDS", 60.0)
     phases, shown = [], Progress()
 
     def seen() -> str:
         phases.append(shown.phase)
         return ""
 
-    with running(Behaviour(latency=0.5)) as server:
+    with running(Behaviour(latency=1.5)) as server:
         job = Trial(tmp_path, questions(3), server.base_url).job()
         execute(job, progress=shown, rank=Rank(recruits=True), watch=seen)
     assert phases == ["starting", "running"]
