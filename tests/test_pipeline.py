@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import Iterator
-
 import pytest
 
 from mirage.errors import RunError, StoppedError
-from mirage.pipeline import Feed, first, too_many
+from mirage.pipeline import first, too_many
 from mirage.report import Counts, Usage
 from mirage.work.folder import PartNote
-from mirage.work.owed import Batch
 from mirage.work.publish import totals
 
 
@@ -65,26 +60,3 @@ def test_sums_that_are_off() -> None:
     for wrong in (lost_record, lost_row):
         with pytest.raises(RunError, match="do not add up"):
             totals([note(fine), note(wrong)])
-
-
-def test_nothing_is_read_once_the_feed_is_closed() -> None:
-    """Not even where whoever waited for a batch was cancelled, and its thread reads on."""
-    reading, go_on, ends = threading.Event(), threading.Event(), []
-
-    def batches() -> Iterator[Batch]:
-        reading.set()
-        assert go_on.wait(10)
-        ends.append("read")
-        yield from ()
-
-    async def closed() -> list[str]:
-        feed = Feed(batches(), lambda run: None)
-        worker = asyncio.create_task(feed.take())
-        await asyncio.to_thread(reading.wait)
-        worker.cancel()
-        await asyncio.wait({worker})
-        asyncio.get_running_loop().call_later(0.2, go_on.set)
-        await feed.close()
-        return [*ends]
-
-    assert asyncio.run(closed()) == ["read"]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mirage.errors import SelectError
-from mirage.select import MISSING, compile_key
+from mirage.select import MISSING, compile_key, fields_of
 
 ROW: dict[str, Any] = {
     "conversations": [{"content": "q"}, {"content": None}],
@@ -58,3 +58,17 @@ def test_an_expression_that_does_not_apply_fails_the_row() -> None:
     with pytest.raises(SelectError) as caught:
         compile_key('length(meta."image-id")')(ROW)
     assert caught.value.kind == "expression"
+
+
+@pytest.mark.parametrize(
+    ("keys", "fields"),
+    [
+        ([], set()),
+        (["id", " conversations[1].content ", '"image-id".x'], {"id", "conversations", "image-id"}),
+        (["id", "length(tags)"], None),
+        (["@"], None),
+    ],
+)
+def test_the_fields_that_keys_read(keys: list[str], fields: set[str] | None) -> None:
+    """Plain paths say it; an expression may read anything."""
+    assert fields_of(keys) == fields

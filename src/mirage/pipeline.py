@@ -1,7 +1,7 @@
 """THE WAY: the loop that every record takes.
 
     1. `Survey` cuts the source into blocks (survey.py).
-    2. `Reader` claims a block, reads it and hands out the records that have no outcome yet.
+    2. `Reader` claims a block and reads the records that have no outcome yet (owed.py, feed.py).
     3. A free worker takes the next one and lets it `travel` through the steps (journey.py).
     4. Each completion is journalled before the record goes on (journal/).
     5. The record's entry is journalled: written, dropped or failed.
@@ -18,8 +18,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -30,74 +29,17 @@ from mirage.journal import FAILED, PARTIAL, Writer
 from mirage.places import Place
 from mirage.report import Counts, Progress
 from mirage.work.assemble import Workplace, assemble
+from mirage.work.feed import Feed
 from mirage.work.gate import OPEN
 from mirage.work.journey import Crew, halted, travel
 from mirage.work.lock import Lock
-from mirage.work.owed import Batch, BlockRun, Owed, Reader, Wanted
+from mirage.work.owed import BlockRun, Reader, Wanted
 from mirage.work.publish import publish, standing, told
 from mirage.work.rank import ALONE, Rank
 from mirage.work.survey import Follower, Survey
 
 AHEAD = 16
 SHARE_JUDGED_AFTER = 100
-
-
-class Feed:
-    """Owed records one by one, read in a thread one batch ahead.
-
-    `settled` is called with a block that turns out to be owed nothing more.
-    """
-
-    def __init__(self, batches: Iterator[Batch], settled: Callable[[BlockRun], None]) -> None:
-        self._batches = batches
-        self._settled = settled
-        self._ready: deque[Owed] = deque()
-        self._lock = asyncio.Lock()
-        self._reading = threading.Lock()
-        self._next: asyncio.Task[Batch | None] | None = None
-        self._ended = False
-
-    async def take(self) -> Owed | None:
-        """The next record that is owed; None at the end, or once the feed is stopped."""
-        while not self._ended:
-            if self._ready:
-                return self._ready.popleft()
-            async with self._lock:
-                if not self._ready and not self._ended:
-                    await self._refill()
-        return None
-
-    async def _refill(self) -> None:
-        batch = await (self._next or self._read())
-        if batch is None:
-            self._ended = True
-            return
-        self._next = asyncio.create_task(self._read())
-        batch.run.owed += len(batch.records)
-        batch.run.read = batch.last
-        self._ready.extend(batch.records)
-        if batch.last and not batch.run.owed:
-            self._settled(batch.run)
-
-    async def _read(self) -> Batch | None:
-        return await asyncio.to_thread(self._read_on)
-
-    def _read_on(self) -> Batch | None:
-        with self._reading:
-            return None if self._ended else next(self._batches, None)
-
-    def stop(self) -> None:
-        """Hand out nothing more."""
-        self._ended = True
-        self._ready.clear()
-
-    async def close(self) -> None:
-        """Returns when the thread reads no more, even where nobody waited for it any longer."""
-        self.stop()
-        await asyncio.to_thread(self._reading.acquire)
-        self._reading.release()
-        if self._next is not None:
-            await asyncio.wait({self._next})
 
 
 class Pipeline(Struct):
@@ -140,6 +82,7 @@ class Pipeline(Struct):
             async with asyncio.TaskGroup() as group:
                 finish = partial(self._finish, group)
                 self.feed = Feed(reader.batches(survey), finish)
+                group.create_task(self.feed.supply())
                 for _ in range(self._slots()):
                     group.create_task(self._worker(self.feed, finish))
         except BaseExceptionGroup as errors:

@@ -23,7 +23,8 @@ class Record(Struct, frozen=True):
     """One row of the source, as read.
 
     `place` says where it stands (source, file and row, or the source's own id) and is unique in a
-    run; `digest` is a 128-bit hash of the row as read, which guards the place. `fault` is set where
+    run; `digest` is a 128-bit hash of the row as read, which guards the place; it is empty where
+    the row was read before, and cannot have changed. `fault` is set where
     the row could not be read: such a record fails at once, and is counted like any other.
     """
 

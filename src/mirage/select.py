@@ -6,7 +6,7 @@ a missing value from null; for any other expression null means missing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import jmespath
@@ -17,7 +17,7 @@ from mirage.errors import SelectError, boundary
 from mirage.names import MISSING, getter, parse_path, suggest
 from mirage.names import Getter as Selector
 
-__all__ = ["MISSING", "Selector", "compile_key"]
+__all__ = ["MISSING", "Selector", "compile_key", "fields_of"]
 
 
 def compile_key(key: str) -> Selector:
@@ -28,6 +28,14 @@ def compile_key(key: str) -> Selector:
     """
     path = parse_path(key.strip())
     return getter(path) if path is not None else _expression(key)
+
+
+def fields_of(keys: Iterable[str]) -> frozenset[str] | None:
+    """The fields of a row in which values at these keys are found; None where one of the keys is an
+    expression, which may look at all of them.
+    """
+    paths = [parse_path(key.strip()) for key in keys]
+    return None if None in paths else frozenset(str(path[0]) for path in paths if path)
 
 
 def _expression(key: str) -> Selector:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mirage.errors import RunError
+from mirage.errors import RunError, SourceChangedError
 from mirage.sources import Bounds, arrow, tables
 from mirage.sources.tables import Shape, ranges
 
@@ -137,6 +138,96 @@ def test_a_damaged_page_is_a_fault_of_its_rows(tmp_path: Path) -> None:
     _, records = read(opened(tmp_path, "a.parquet"))
     assert len(records) == 2_000
     assert {record.fault and record.fault.kind for record in records} == {"damaged"}
+
+
+def stored_pair(path: Path, count: int = 100, **keys: Any) -> None:
+    """A table with a number and a longer text in each row."""
+    table = pa.table({"n": list(range(count)), "text": [str(n) * 50 for n in range(count)]})
+    pq.write_table(table, path, row_group_size=7, **keys)
+
+
+@pytest.mark.parametrize("names", [{"n"}, {"text", "nowhere"}, set[str]()])
+def test_what_was_read_is_read_again_in_part(tmp_path: Path, names: set[str]) -> None:
+    """Of a file that nobody has touched, the fields that are named; the same rows, undigested."""
+    stored_pair(tmp_path / "a.parquet")
+    source = opened(tmp_path, "a.parquet", Bounds(rows=30))
+    for span in source.survey():
+        whole = list(source.read(span))
+        part = list(source.read_again(span, frozenset(names)))
+        assert [record.place for record in part] == [record.place for record in whole]
+        kept = names & {"n", "text"}
+        expected = [{name: record.values[name] for name in kept} for record in whole]
+        assert [record.values for record in part] == expected
+        assert {record.digest for record in part} == {b""}
+
+
+def test_what_was_not_read_before_is_read_whole(tmp_path: Path) -> None:
+    """By this process, and to the end; and where any field may be needed."""
+    stored_pair(tmp_path / "a.parquet")
+    source = opened(tmp_path, "a.parquet")
+    (span,) = source.survey()
+    next(source.read(span))
+    names = frozenset({"n"})
+    whole = list(source.read_again(span, names))
+    assert whole == list(source.read(span)) and all(record.digest for record in whole)
+    assert list(source.read_again(span, None)) == whole
+    assert not any(record.digest for record in source.read_again(span, names))
+
+
+def test_a_table_that_was_touched_is_read_whole(tmp_path: Path) -> None:
+    """So that its rows are held against their digests; one touched meanwhile is an error."""
+    path = tmp_path / "a.parquet"
+    stored_pair(path)
+    source = opened(tmp_path, "a.parquet")
+    (span,) = source.survey()
+    before = list(source.read(span))
+    os.utime(path, (1, 1))
+    assert list(source.read_again(span, frozenset({"n"}))) == before
+    again = source.read_again(span, frozenset({"n"}))
+    next(again)
+    os.utime(path, (2, 2))
+    with pytest.raises(SourceChangedError, match=r"a\.parquet changed"):
+        list(again)
+
+
+def test_a_damaged_column_that_is_not_read_again(tmp_path: Path) -> None:
+    """The fault was told when the rows were read; what is needed of them is there."""
+    path = tmp_path / "a.parquet"
+    stored_pair(path, write_page_checksum=True, use_dictionary=False, compression="none")
+    data = bytearray(path.read_bytes())
+    at = data.index(b"15" * 50)
+    data[at : at + 10] = b"\xff" * 10
+    path.write_bytes(data)
+    source = opened(tmp_path, "a.parquet")
+    (span,) = source.survey()
+    assert [record.fault is None for record in source.read(span)] == [False] * 100
+    numbers = [record.values["n"] for record in source.read_again(span, frozenset({"n"}))]
+    assert numbers == list(range(100))
+
+
+def test_ids_are_read_again_with_what_is_needed(tmp_path: Path) -> None:
+    """A record's place is its id, whatever the output needs."""
+    stored_pair(tmp_path / "a.parquet", 5)
+    source = opened(tmp_path, "a.parquet", id="text")
+    (span,) = source.survey()
+    places = [record.place for record in source.read(span)]
+    again = list(source.read_again(span, frozenset({"n"})))
+    assert [record.place for record in again] == places
+    assert [record.digest for record in again] == [b""] * 5
+    source = opened(tmp_path, "a.parquet", id="text || n")
+    assert [record.place for record in source.read(span)] == places
+    assert all(record.digest for record in source.read_again(span, frozenset({"n"})))
+
+
+def test_an_arrow_file_is_read_again_in_part(tmp_path: Path) -> None:
+    """As Parquet is."""
+    data = datasets.Dataset.from_list([{"n": n, "text": str(n)} for n in range(25)])
+    data.save_to_disk(tmp_path / "saved")
+    source = opened(tmp_path, "saved")
+    (span,) = source.survey()
+    assert len(list(source.read(span))) == 25
+    again = [(record.values, record.digest) for record in source.read_again(span, frozenset("n"))]
+    assert again == [({"n": n}, b"") for n in range(25)]
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"not a table at all", b"PAR1" + b"\0" * 50])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +15,7 @@ from scale.servers import stand_ins
 from mirage.engines.mock import Behaviour, MockServer, running
 from mirage.errors import SourceChangedError
 
+from .engine import Scripted
 from .trial import SCHEMA, Trial, questions
 
 CHAIN: list[dict[str, Any]] = [
@@ -116,6 +117,50 @@ def test_a_row_changed(server: MockServer, trial: Trial) -> None:
     assert calls(server, trial, accept_changes=True) == 1
     assert [row["q"] for row in trial.output()] == [row["q"] for row in rows]
     assert calls(server, trial) == 0
+
+
+def stored_table(path: Path, numbers: Iterable[int]) -> None:
+    """Questions with something long beside them that no output needs."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    asked = [{"q": f"question {n}", "long": f"{n}" * 1_000} for n in numbers]
+    pq.write_table(pa.Table.from_pylist(asked), path)
+
+
+def test_of_an_untouched_table_a_part_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To write the rows, the columns that stand in them are enough."""
+    import pyarrow.parquet as pq
+
+    stored_table(path := tmp_path / "in.parquet", range(20))
+    trial = Trial(tmp_path, (), Scripted(), source={"path": str(path)})
+    whole, read = pq.ParquetFile.iter_batches, list[list[str] | None]()
+
+    def watched(file: pq.ParquetFile, *args: Any, **keys: Any) -> Any:
+        read.append(keys["columns"])
+        return whole(file, *args, **keys)
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", watched)
+    trial.run()
+    assert [columns for columns in read if columns is not None] == [["q"]]
+    assert [row["q"] for row in trial.output()] == [f"question {n}" for n in range(20)]
+
+
+def test_a_table_replaced_while_it_is_asked_about(tmp_path: Path) -> None:
+    """The answers are those to other rows: nothing is written."""
+    stored_table(path := tmp_path / "in.parquet", range(20))
+    trial = Trial(tmp_path, (), engine := Scripted(), source={"path": str(path)})
+
+    def replace(number: int) -> None:
+        if number == 5:
+            stored_table(path, range(1, 21))
+
+    engine.on_call = replace
+    with pytest.raises(SourceChangedError, match=r"in\.parquet#0 changed"):
+        trial.run()
+    assert not trial.target.exists()
 
 
 def test_a_row_put_in_the_middle(server: MockServer, trial: Trial) -> None:

@@ -118,6 +118,9 @@ class Rows:
                 fault = SourceError(error.kind, error.message)
             yield Record(dataset.place(number), at.to_bytes(16), values, fault)
 
+    def read_again(self, span: Span, names: frozenset[str] | None) -> Iterator[Record]:
+        return self.read(span)
+
     def row(self, example: Example) -> Mapping[str, Any]:
         if self.render is None:
             return SampleRow(conversation(example))

@@ -23,7 +23,7 @@ from mirage.plan.declared import Declared, Keys
 from mirage.plan.graph import CycleError, Graph, arrange
 from mirage.plan.inputs import Input
 from mirage.plan.outputs import DEFAULT_ENGINE, EngineSpec, Outputs, sampling
-from mirage.select import MISSING, compile_key
+from mirage.select import MISSING, compile_key, fields_of
 from mirage.sources.blocks import BOUNDS, Bounds
 from mirage.steps.llm import LLMStep
 from mirage.steps.python import PythonStep
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
 
 class Plan(Struct, frozen=True):
-    """What runs. Rows are made of the inputs that are `recalled`. `bases` are the image folders of
-    the sources, by their number; `web` fetches images that are URLs, `pictured` says whether there
-    are images at all.
+    """What runs. Rows are made of the inputs that are `recalled`, out of the `recalled_fields` of
+    the source (None: any). `bases` are the image folders of the sources, by their number; `web`
+    fetches images that are URLs, `pictured` says whether there are images at all.
 
     `fingerprint` (16 bytes) covers what decides the values: inputs, outputs, the output's tree,
     models and sampling; `constrained` are the engines that are asked to keep to a schema, `seeing`
@@ -50,6 +50,7 @@ class Plan(Struct, frozen=True):
 
     inputs: tuple[Input, ...]
     recalled: tuple[Input, ...]
+    recalled_fields: frozenset[str] | None
     pictured: bool
     web: Web | None
     graph: Graph
@@ -105,9 +106,11 @@ def build(loaded: Loaded) -> Plan:
     asked = [step for step in steps if isinstance(step, LLMStep)]
     used = {step.engine for step in asked}
     told = tree.needs.union(*(step.recalls for step in asked))
+    recalled = tuple(variable for variable in inputs if variable.name in told)
     return Plan(
         inputs=inputs,
-        recalled=tuple(variable for variable in inputs if variable.name in told),
+        recalled=recalled,
+        recalled_fields=fields_of(variable.key for variable in recalled),
         pictured=any(variable.image for variable in inputs),
         web=web,
         graph=graph,

@@ -53,6 +53,12 @@ class Readable(Source, Protocol):
         """The size of a span in bytes, at least roughly; for a table, as it is uncompressed."""
         ...
 
+    def read_again(self, span: Span, names: frozenset[str] | None) -> Iterator[Record]:
+        """As `read`, for what this process has read before: where it can tell by less that nothing
+        has changed since, records may hold only the fields in `names` (None: all), and no digest.
+        """
+        ...
+
     def peek(self, count: int) -> Iterator[Record]:
         """The first records, without a survey of everything. Repeated ids are not noticed."""
         ...
@@ -81,6 +87,9 @@ class Sources:
 
     def read(self, span: Span) -> Iterator[Record]:
         return self.sources[span.source].read(span)
+
+    def read_again(self, span: Span, names: frozenset[str] | None) -> Iterator[Record]:
+        return self.sources[span.source].read_again(span, names)
 
     def intact(self, span: Span) -> bool:
         return span.source < len(self.sources) and self.sources[span.source].intact(span)

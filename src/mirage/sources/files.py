@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain, islice, takewhile
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -54,6 +54,17 @@ class Format(Protocol):
 
     def weight(self, path: Place, span: Span) -> int:
         """The size of a piece in bytes."""
+        ...
+
+
+@runtime_checkable
+class Columnar(Format, Protocol):
+    """A format whose files can be read in part."""
+
+    def read_columns(self, path: Place, span: Span, names: frozenset[str]) -> Iterator[Row]:
+        """The rows of a piece with these columns at least, and no digest, where the file is as it
+        was when the piece was read in whole; otherwise all of each row, as `read` gives it.
+        """
         ...
 
 
@@ -106,13 +117,10 @@ class FileSource(Struct):
             yield span
 
     def read(self, span: Span) -> Iterator[Record]:
-        if self.identities is None:
-            yield from self._numbered(span)
-            return
-        if self.identities.empty():
-            self._identify(self.identities)
-        with self.identities.owners() as owner:
-            yield from self._named(span, self.identities, owner)
+        return self._records(span, self._rows(span))
+
+    def read_again(self, span: Span, names: frozenset[str] | None) -> Iterator[Record]:
+        return self._records(span, self._rows(span, names))
 
     def intact(self, span: Span) -> bool:
         path = self.root / span.file
@@ -128,7 +136,11 @@ class FileSource(Struct):
         bounds = replace(self.bounds, rows=max(1, min(count, self.bounds.rows)))
         spans = self._spans((), bounds)
         ids = self.identities
-        read = self._numbered if ids is None else lambda span: self._named(span, ids, None)
+
+        def read(span: Span) -> Iterator[Record]:
+            rows = self._rows(span)
+            return self._numbered(span, rows) if ids is None else self._named(span, rows, ids, None)
+
         return islice(chain.from_iterable(map(read, spans)), count)
 
     # -- cutting ---------------------------------------------------------------------------------
@@ -184,23 +196,42 @@ class FileSource(Struct):
 
     # -- reading ---------------------------------------------------------------------------------
 
-    def _rows(self, span: Span) -> Iterator[Row]:
+    def _rows(self, span: Span, names: frozenset[str] | None = None) -> Iterator[Row]:
+        path, rows = self.root / span.file, self.format
+        if names is not None and self.identities is not None:
+            names = names | self.identities.fields if self.identities.fields else None
         try:
-            yield from self.format.read(self.root / span.file, span)
+            if names is not None and isinstance(rows, Columnar):
+                yield from rows.read_columns(path, span, names)
+            else:
+                yield from rows.read(path, span)
         except OSError as exc:
             raise SourceChangedError(f"{span.file} cannot be read any more: {exc}") from exc
 
-    def _numbered(self, span: Span) -> Iterator[Record]:
+    def _records(self, span: Span, rows: Iterator[Row]) -> Iterator[Record]:
+        if self.identities is None:
+            yield from self._numbered(span, rows)
+            return
+        if self.identities.empty():
+            self._identify(self.identities)
+        with self.identities.owners() as owner:
+            yield from self._named(span, rows, self.identities, owner)
+
+    def _numbered(self, span: Span, rows: Iterator[Row]) -> Iterator[Record]:
         prefix = f"{self.number}/{span.file}#"
         row = span.row
-        for values, digest, fault in self._rows(span):
+        for values, digest, fault in rows:
             yield Record(f"{prefix}{row}", digest, values, fault)
             row += 1
 
     def _named(
-        self, span: Span, identities: Identities, owner: Callable[[str], int] | None
+        self,
+        span: Span,
+        rows: Iterator[Row],
+        identities: Identities,
+        owner: Callable[[str], int] | None,
     ) -> Iterator[Record]:
-        for row, (values, digest, fault) in enumerate(self._rows(span), span.row):
+        for row, (values, digest, fault) in enumerate(rows, span.row):
             spot = place = f"{span.file}#{row}"
             if fault is None:
                 try:

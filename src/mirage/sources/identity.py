@@ -17,7 +17,7 @@ import orjson
 from xxhash import xxh3_64_intdigest
 
 from mirage.errors import RunError, SourceError
-from mirage.select import MISSING, compile_key
+from mirage.select import MISSING, compile_key, fields_of
 
 TABLE = "CREATE TABLE IF NOT EXISTS ids (id INTEGER PRIMARY KEY, spot INTEGER) WITHOUT ROWID"
 WAIT = 60.0
@@ -40,6 +40,7 @@ class Identities:
         self.path = path
         self.key = key
         self.select = compile_key(key)
+        self.fields = fields_of([key])
 
     def label(self, values: Mapping[str, Any]) -> str:
         """The id as text: a string as it is, anything else as JSON. Raises RecordError."""

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from msgspec import Struct
 
-from mirage.errors import SourceError
+from mirage.errors import SourceChangedError, SourceError
 from mirage.places import Place, RemotePath
 from mirage.record import Span
 from mirage.sources import arrow
@@ -50,6 +50,7 @@ class Tables:
 
     def __init__(self) -> None:
         self._known: dict[Place, tuple[tuple[int, int], Shape, str]] = {}
+        self._read: dict[tuple[Place, int, int], tuple[int, int]] = {}
 
     def check(self, path: Place) -> None:
         self._look(path)
@@ -66,19 +67,37 @@ class Tables:
             yield Piece(start, stop, start, stop - start, range_digest(whole, start, stop))
 
     def read(self, path: Place, span: Span) -> Iterator[Row]:
+        found = state(path)
+        for values, fault in self._rows(path, span):
+            yield values, row_digest(values), fault
+        self._read[path, span.start, span.stop] = found
+
+    def read_columns(self, path: Place, span: Span, names: frozenset[str]) -> Iterator[Row]:
+        before = self._read.pop((path, span.start, span.stop), None)
+        if before != state(path):
+            yield from self.read(path, span)
+            return
+        for values, fault in self._rows(path, span, names):
+            yield values, b"", fault
+        if before != state(path):
+            raise SourceChangedError(f"{span.file} changed while it was read")
+
+    def _rows(
+        self, path: Place, span: Span, names: frozenset[str] | None = None
+    ) -> Iterator[tuple[dict[str, Any], SourceError | None]]:
         done = 0
         width = self._look(path)[0].width
         step = max(1, min(SLICE_ROWS, SLICE_BYTES // width))
         try:
-            with closing(opened(path)) as file:
+            with closing(opened(path, names)) as file:
                 for batch in file.slices(span.start, span.stop, step):
                     for values in arrow.rows(batch):
-                        yield values, row_digest(values), None
+                        yield values, None
                         done += 1
         except (pa.ArrowException, OSError, UnicodeDecodeError) as exc:
             for row in range(span.row + done, span.row + span.rows):
                 message = f"{span.file}: row {row} cannot be read: {exc}"
-                yield {}, row_digest({}), SourceError("damaged", message)
+                yield {}, SourceError("damaged", message)
 
     def _look(self, path: Place) -> tuple[Shape, str]:
         """The shape and the digest of a file, remembered while size and time stay the same."""
@@ -91,6 +110,12 @@ class Tables:
                     raise ValueError("two of its columns have the same name")
                 known = self._known[path] = (stamp, file.shape(), sample_digest(path))
         return known[1], known[2]
+
+
+def state(path: Place) -> tuple[int, int]:
+    """Size and time of last change, as they are now."""
+    found = path.look() if isinstance(path, RemotePath) else path.stat()
+    return found.st_size, found.st_mtime_ns
 
 
 def ranges(shape: Shape, start: int, bounds: Bounds) -> Iterator[tuple[int, int]]:
@@ -115,9 +140,9 @@ def ranges(shape: Shape, start: int, bounds: Bounds) -> Iterator[tuple[int, int]
 
 
 class ParquetRows:
-    """A Parquet file, opened for one reading."""
+    """A Parquet file, opened for one reading: of all its columns, or of those in `names`."""
 
-    def __init__(self, path: Place) -> None:
+    def __init__(self, path: Place, names: frozenset[str] | None = None) -> None:
         self.file = pq.ParquetFile(
             path.raw() if isinstance(path, RemotePath) else path,
             buffer_size=BUFFER,
@@ -125,6 +150,7 @@ class ParquetRows:
             page_checksum_verification=True,
         )
         self.names: list[str] = self.file.schema_arrow.names
+        self.columns = None if names is None else sorted(names)
 
     def shape(self) -> Shape:
         meta = self.file.metadata
@@ -141,7 +167,7 @@ class ParquetRows:
                 chosen.append(number)
             at += rows
         at = first
-        for batch in self.file.iter_batches(step, row_groups=chosen):
+        for batch in self.file.iter_batches(step, row_groups=chosen, columns=self.columns):
             low, high = max(start - at, 0), min(stop - at, len(batch))
             if low < high:
                 yield batch.slice(low, high - low)
@@ -156,13 +182,15 @@ class ParquetRows:
 class ArrowRows:
     """An Arrow stream or file, mapped into memory: its rows are paged in as they are read."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, names: frozenset[str] | None = None) -> None:
         self.map = pa.memory_map(str(path))
         try:
             self.table = pa.ipc.open_stream(self.map).read_all()
         except pa.ArrowInvalid:
             self.table = pa.ipc.open_file(self.map).read_all()
         self.names: list[str] = self.table.column_names
+        if names is not None:
+            self.table = self.table.select([name for name in self.names if name in names])
 
     def shape(self) -> Shape:
         return Shape(tuple((len(batch), batch.nbytes) for batch in self.table.to_batches()))
@@ -175,14 +203,17 @@ class ArrowRows:
         self.map.close()
 
 
-def opened(path: Place) -> ParquetRows | ArrowRows:
-    """A table file by its first bytes. Raises ValueError where it is damaged or something else."""
+def opened(path: Place, names: frozenset[str] | None = None) -> ParquetRows | ArrowRows:
+    """A table file by its first bytes; of its columns all, or those in `names`.
+
+    Raises ValueError where it is damaged, or something else.
+    """
     with path.open("rb") as file:
         magic = file.read(4)
     try:
         if isinstance(path, RemotePath) or magic == b"PAR1":
-            return ParquetRows(path)
-        return ArrowRows(path)
+            return ParquetRows(path, names)
+        return ArrowRows(path, names)
     except pa.ArrowException as exc:
         raise ValueError(f"this is no readable Parquet or Arrow file: {exc}") from exc
 
