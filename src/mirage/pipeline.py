@@ -71,7 +71,7 @@ class Pipeline(Struct):
 
         Raises StoppedError where it was stopped, after what was under way is journalled.
         """
-        survey, writer = self._survey(), Writer(self._capacity())
+        survey, writer = self._survey(), Writer(self._calls)
         reader = self._reader(writer)
         try:
             await asyncio.to_thread(survey.start)
@@ -114,11 +114,12 @@ class Pipeline(Struct):
         """How many records are under way: enough to keep every engine's window full."""
         if not self.rank.works:
             return 1  # which waits for the others
-        capacity = self._capacity()
+        capacity = sum(engine.capacity for engine in self.crew.engines.values())
         return capacity + (0 if self.work.plan.only_asks else max(AHEAD, capacity // 4))
 
-    def _capacity(self) -> int:
-        return sum(engine.capacity for engine in self.crew.engines.values())
+    def _calls(self) -> float:
+        """How many calls may be in flight; fewer than at first once another process has a share."""
+        return sum(engine.window.limit for engine in self.crew.engines.values())
 
     async def _close(self, writer: Writer) -> None:
         """Bring to disk what is journalled of blocks that are not finished."""

@@ -229,7 +229,12 @@ class Source(Protocol):
 
 
 class Window(Protocol):
-    """How many calls may be under way at once: entered for a call, left when it is journalled."""
+    """How many calls may be under way at once, at most `limit`: entered for a call, left when it is
+    journalled.
+    """
+
+    @property
+    def limit(self) -> float: ...
 
     async def __aenter__(self) -> None: ...
 

@@ -85,9 +85,27 @@ def test_calls_that_wait_for_each_other_are_written_at_once(
     monkeypatch.setattr(module, "GROUP_SECONDS", 3600.0)
 
     async def main() -> None:
-        writer, file = Writer(calls=2), File(tmp_path / "a")
+        writer, file = Writer(lambda: 2), File(tmp_path / "a")
         await asyncio.gather(writer.keep(file, b"k", b"1"), writer.keep(file, b"k", b"2"))
         assert file.groups == 1
+        await writer.close()
+
+    asyncio.run(asyncio.wait_for(main(), 10))
+
+
+def test_a_group_is_as_large_as_calls_are_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where they become fewer while the run goes on, as when another process takes a share."""
+    monkeypatch.setattr(module, "GROUP_SECONDS", 3600.0)
+
+    async def main() -> None:
+        calls = 4
+        writer, file = Writer(lambda: calls), File(tmp_path / "a")
+        await asyncio.gather(*(writer.keep(file, b"k", b"1") for _ in range(calls)))
+        calls = 2
+        await asyncio.gather(*(writer.keep(file, b"k", b"1") for _ in range(calls)))
+        assert file.groups == 2
         await writer.close()
 
     asyncio.run(asyncio.wait_for(main(), 10))

@@ -61,7 +61,7 @@ def test_a_busy_process_is_helped_once(recruiter: Recruiter) -> None:
     """The other one gets half of what may be in flight, the odd call stays here."""
     shared = engine()
     assert looked(recruiter, shared) == looked(recruiter, shared) == 1
-    assert shared.window.limit == 8  # type: ignore[attr-defined]
+    assert shared.window.limit == 8
 
 
 def test_several_endpoints_are_shared_as_well(recruiter: Recruiter) -> None:
@@ -77,7 +77,7 @@ def test_when_it_has_died_all_is_taken_back(recruiter: Recruiter) -> None:
     recruiter.team.others[0].kill()
     recruiter.team.others[0].wait()
     assert looked(recruiter, shared) == 1
-    assert shared.window.limit == 15  # type: ignore[attr-defined]
+    assert shared.window.limit == 15
 
 
 def test_where_none_can_be_started_the_run_goes_on_alone(recruiter: Recruiter) -> None:
@@ -85,7 +85,7 @@ def test_where_none_can_be_started_the_run_goes_on_alone(recruiter: Recruiter) -
     recruiter.team.start.side_effect = OSError("no memory")
     shared = engine()
     assert looked(recruiter, shared) == looked(recruiter, shared) == 0
-    assert shared.window.limit == 15  # type: ignore[attr-defined]
+    assert shared.window.limit == 15
     assert recruiter.team.start.call_count == 1
 
 
@@ -166,6 +166,6 @@ def test_calls_that_take_their_time_need_no_help(
     shared = engine()
     shared.window.held = 9  # type: ignore[attr-defined]
     assert looked(recruiter, shared) == 0
-    assert shared.window.limit == 15  # type: ignore[attr-defined]
+    assert shared.window.limit == 15
     shared.window.held = 0  # type: ignore[attr-defined]
     assert looked(recruiter, shared) == 0

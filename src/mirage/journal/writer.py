@@ -64,8 +64,9 @@ class Writer:
     and an entry): while one half is being written, the other is still under way.
     """
 
-    def __init__(self, calls: int = 0) -> None:
-        self._full = min(calls or GROUP_ROWS, GROUP_ROWS)
+    def __init__(self, calls: Callable[[], float] = lambda: GROUP_ROWS) -> None:
+        self._calls = calls
+        self._full = float(GROUP_ROWS)
         self._turns: Turns = {}
         self._rows = 0
         self._queue: SimpleQueue[Turns | None] = SimpleQueue()
@@ -116,6 +117,7 @@ class Writer:
     def _count(self, rows: int) -> None:
         if not self._rows:
             self._timer = self._loop.call_later(GROUP_SECONDS, self._hand_over)
+            self._full = min(self._calls() or GROUP_ROWS, GROUP_ROWS)
         self._rows += rows
         if self._rows >= self._full:
             self._hand_over()
