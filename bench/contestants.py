@@ -41,7 +41,7 @@ class Job:
 
 
 def peer_command(name: str, job: Job, output: Path, base_url: str, place: Workplace) -> list[Any]:
-    client = [place.peers_python, CLIENT, "--client", PEERS[name]]
+    client = [place.peers.python, CLIENT, "--client", PEERS[name]]
     where = ["--url", f"{base_url}/chat/completions", "--input", job.input, "--output", output]
     return [*client, *where, "--in-flight", str(job.in_flight)]
 

@@ -78,11 +78,11 @@ def config(folder: Path, url: str, rows: int, workers: int) -> Path:
 def command(way: str, folder: Path, server: Server, rows: int, workers: int) -> list[str | Path]:
     written = config(folder, server.base_url, rows, workers)
     if way == "mirage":
-        return [Workplace().mirage, "run", written, "--quiet"]
+        return [Path(sys.executable).with_name("mirage"), "run", written, "--quiet"]
     where = ["--input", folder / "rows.jsonl", "--output", folder / "out"]
     size = ["--in-flight", str(IN_FLIGHT), "--workers", str(workers)]
     url = f"{server.base_url}/chat/completions"
-    return [Workplace().python, PEER, way, "--url", url, *where, *size]
+    return [sys.executable, PEER, way, "--url", url, *where, *size]
 
 
 def family(pid: int) -> Iterator[Path]:

@@ -1,5 +1,5 @@
-"""What a benchmark needs before it begins: the server's binary, the peers' environment, bytecode,
-the inputs. All of it is kept below `.work`.
+"""What a benchmark needs before it begins: the server's binary, an environment for mirage and one
+for the peers, bytecode, the inputs. All of it is kept below `.work`.
 """
 
 from __future__ import annotations
@@ -20,52 +20,66 @@ INPUTS = HERE / "inputs.py"
 
 
 @dataclass(frozen=True, slots=True)
+class Environment:
+    """A virtual environment with nothing in it but what pip is given, and what that needs.
+
+    Who is measured has one of its own: what else is installed costs time at every start (pyarrow
+    loads numpy where there is one).
+    """
+
+    folder: Path
+    given: tuple[str | Path, ...]
+    wanted: Path
+
+    @property
+    def python(self) -> Path:
+        return self.folder / "bin" / "python"
+
+    def install(self) -> None:
+        """Make it, unless it was made for what `wanted` holds now. Raises SystemExit."""
+        stamp, wanted = self.folder / "installed.txt", self.wanted.read_text()
+        if stamp.exists() and stamp.read_text() == wanted:
+            return
+        say(f"installing {self.folder.name}")
+        venv.create(self.folder, clear=True, with_pip=True)
+        if subprocess.run([self.python, "-m", "pip", "install", "-qq", *self.given]).returncode:
+            raise SystemExit(f"bench: {self.folder.name} cannot be installed (see above)")
+        stamp.write_text(wanted)
+
+
+@dataclass(frozen=True, slots=True)
 class Workplace:
-    """The folder for everything that is made here, and the two environments."""
+    """The folder for everything that is made here, and the two environments in it."""
 
     folder: Path = HERE / ".work"
-    python: Path = ROOT / ".venv" / "bin" / "python"
-    mirage: Path = ROOT / ".venv" / "bin" / "mirage"
 
     @property
     def mockserver(self) -> Path:
         return self.folder / "mockserver"
 
     @property
-    def peers(self) -> Path:
-        return self.folder / "peers"
+    def ours(self) -> Environment:
+        return Environment(self.folder / "mirage", ("-e", ROOT), ROOT / "pyproject.toml")
 
     @property
-    def peers_python(self) -> Path:
-        return self.peers / "bin" / "python"
+    def peers(self) -> Environment:
+        return Environment(self.folder / "peers", ("-r", REQUIREMENTS), REQUIREMENTS)
+
+    @property
+    def python(self) -> Path:
+        return self.ours.python
+
+    @property
+    def mirage(self) -> Path:
+        return self.python.with_name("mirage")
 
     def prepare(self) -> None:
         """Build and install what is missing. Raises SystemExit where that cannot be done."""
         self.folder.mkdir(exist_ok=True)
         server.build(self.mockserver)
-        self._install_peers()
-        compile_bytecode(self.python, ROOT / ".venv" / "lib", ROOT / "src")
-        compile_bytecode(self.peers_python, self.peers / "lib", HERE / "peers")
-
-    def _install_peers(self) -> None:
-        stamp = self.peers / "installed.txt"
-        wanted = REQUIREMENTS.read_text()
-        if stamp.exists() and stamp.read_text() == wanted:
-            return
-        say("installing the peers")
-        venv.create(self.peers, clear=True, with_pip=True)
-        pip: list[str | Path] = [
-            self.peers_python,
-            "-m",
-            "pip",
-            "install",
-            "-qq",
-            "-r",
-            REQUIREMENTS,
-        ]
-        if subprocess.run(pip).returncode:
-            raise SystemExit("bench: the peers cannot be installed (see above)")
-        stamp.write_text(wanted)
+        for environment, sources in ((self.ours, ROOT / "src"), (self.peers, HERE / "peers")):
+            environment.install()
+            compile_bytecode(environment.python, environment.folder / "lib", sources)
 
     def text(self, rows: int) -> Path:
         """JSON lines with so many conversations of 1.6 KB."""
