@@ -6,6 +6,7 @@ import datetime
 import os
 from decimal import Decimal
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import datasets
@@ -17,7 +18,8 @@ from hypothesis import strategies as st
 
 from mirage.errors import RunError, SourceChangedError
 from mirage.sources import Bounds, arrow, tables
-from mirage.sources.tables import Shape, ranges
+from mirage.sources.table_files import Shape
+from mirage.sources.tables import ranges
 
 from .reading import opened, read, rows
 
@@ -138,6 +140,69 @@ def test_a_damaged_page_is_a_fault_of_its_rows(tmp_path: Path) -> None:
     _, records = read(opened(tmp_path, "a.parquet"))
     assert len(records) == 2_000
     assert {record.fault and record.fault.kind for record in records} == {"damaged"}
+
+
+def test_a_row_group_is_decoded_once_for_all_of_its_spans(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rows can only be reached from its beginning: the next span goes on where one ended, also
+    where two readings go through the file at once, or one leaves spans to others.
+    """
+    stored_table(tmp_path / "a.parquet", 100, 100)
+    source = opened(tmp_path, "a.parquet", Bounds(rows=10))
+    whole, begun = pq.ParquetFile.iter_batches, list[int]()
+
+    def watched(file: pq.ParquetFile, *args: Any, **keys: Any) -> Any:
+        begun.append(1)
+        return whole(file, *args, **keys)
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", watched)
+    spans = list(source.survey())
+    for before, span in zip([None, None, None, *spans], spans, strict=False):
+        assert [record.values["n"] for record in source.read(span)] == [*range(span.row, span.stop)]
+        if before is not None:
+            again = list(source.read_again(before, None))
+            assert [record.values["n"] for record in again] == [*range(before.row, before.stop)]
+    assert len(begun) == 2
+    for span in spans[::2]:
+        assert [record.values["n"] for record in source.read(span)] == [*range(span.row, span.stop)]
+    assert len(begun) == 3
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.integers(0, 30), min_size=1, max_size=6),
+    st.integers(1, 25),
+    st.lists(st.tuples(st.integers(0, 99), st.sampled_from(["all", "n", "none", "part"]))),
+)
+def test_spans_are_read_in_any_order(
+    groups: list[int], limit: int, order: list[tuple[int, str]]
+) -> None:
+    """Whole or in part, again and again, or given up in the middle: always their own rows."""
+    with TemporaryDirectory() as folder:
+        first = 0
+        schema = pa.schema({"n": pa.int64(), "t": pa.string()})
+        with pq.ParquetWriter(path := Path(folder, "a.parquet"), schema) as file:
+            for size in groups:
+                numbers = list(range(first, first + size))
+                table = pa.table({"n": numbers, "t": [str(n) for n in numbers]}, schema=schema)
+                file.write_table(table)
+                first += size
+        source = opened(path.parent, path.name, Bounds(rows=limit))
+        spans = list(source.survey())
+        assert sum(span.rows for span in spans) == first
+        for number, way in order if spans else ():
+            span = spans[number % len(spans)]
+            expected = [{"n": n, "t": str(n)} for n in range(span.start, span.stop)]
+            if way == "part":
+                assert next(source.read(span)).values == expected[0]
+            elif way == "all":
+                assert [record.values for record in source.read(span)] == expected
+            else:
+                names = frozenset({"n"} if way == "n" else ())
+                records = list(source.read_again(span, names))
+                found = [{name: each.values[name] for name in names} for each in records]
+                assert found == [{name: row[name] for name in names} for row in expected]
 
 
 def stored_pair(path: Path, count: int = 100, **keys: Any) -> None:

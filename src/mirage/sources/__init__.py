@@ -7,6 +7,7 @@
     mimicit.py            the rows of MIMIC-IT: mimicit_files.py says which files, mimicit_index.py
                           which ids, and json_object.py reads them entry by entry
     streams.py, bytewise.py, digests.py, arrow.py     what formats share
+    table_files.py        Parquet and Arrow files that are open
     lines.py, json_array.py, delimited.py, tables.py, images.py, webdataset.py
                                                       one file per family of formats
     hub.py, memory.py     rows that are not in files yet

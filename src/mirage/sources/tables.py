@@ -6,15 +6,14 @@ such files are replaced as a whole, never appended to.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pyarrow as pa
-import pyarrow.parquet as pq
-from msgspec import Struct
 
 from mirage.errors import SourceChangedError, SourceError
 from mirage.places import Place, RemotePath
@@ -23,22 +22,17 @@ from mirage.sources import arrow
 from mirage.sources.blocks import Bounds
 from mirage.sources.digests import range_digest, row_digest, sample_digest
 from mirage.sources.files import Piece, Row
+from mirage.sources.table_files import Names, Shape, TableFile, opened
 
 SLICE_ROWS = 1_000
 SLICE_BYTES = 4 * 1024 * 1024
-BUFFER = 1024 * 1024
+OPEN = 4
+"""How many files are kept in which a reading may go on."""
 
 
-class Shape(Struct, frozen=True):
-    """A file's rows: `groups` are the rows and bytes, uncompressed, of each row group or batch."""
-
-    groups: tuple[tuple[int, int], ...]
-
-    @property
-    def width(self) -> int:
-        """Bytes per row, at least 1."""
-        rows = sum(rows for rows, _ in self.groups)
-        return max(1, sum(size for _, size in self.groups) // max(1, rows))
+State = tuple[int, int]
+Open = tuple[tuple[Place, Names, State], TableFile]
+"""A file of which these columns are read, as it was when it was opened."""
 
 
 class Tables:
@@ -49,8 +43,10 @@ class Tables:
     """
 
     def __init__(self) -> None:
-        self._known: dict[Place, tuple[tuple[int, int], Shape, str]] = {}
-        self._read: dict[tuple[Place, int, int], tuple[int, int]] = {}
+        self._known: dict[Place, tuple[State, Shape, str]] = {}
+        self._read: dict[tuple[Place, int, int], State] = {}
+        self._open: list[Open] = []
+        self._lock = threading.Lock()
 
     def check(self, path: Place) -> None:
         self._look(path)
@@ -83,13 +79,13 @@ class Tables:
             raise SourceChangedError(f"{span.file} changed while it was read")
 
     def _rows(
-        self, path: Place, span: Span, names: frozenset[str] | None = None
+        self, path: Place, span: Span, names: Names = None
     ) -> Iterator[tuple[dict[str, Any], SourceError | None]]:
         done = 0
         width = self._look(path)[0].width
         step = max(1, min(SLICE_ROWS, SLICE_BYTES // width))
         try:
-            with closing(opened(path, names)) as file:
+            with self._opened(path, names, span) as file:
                 for batch in file.slices(span.start, span.stop, step):
                     for values in arrow.rows(batch):
                         yield values, None
@@ -98,6 +94,32 @@ class Tables:
             for row in range(span.row + done, span.row + span.rows):
                 message = f"{span.file}: row {row} cannot be read: {exc}"
                 yield {}, SourceError("damaged", message)
+
+    @contextmanager
+    def _opened(self, path: Place, names: Names, span: Span) -> Iterator[TableFile]:
+        """A file to read a span from: where it goes on in a row group, one that an earlier reading
+        has left open, so that nothing is decoded twice. Readings may go on in several threads.
+        """
+        what = path, names, state(path)
+        with self._lock:
+            known = [each for each in self._open if each[0] == what]
+            found = next((each for each in known if each[1].leads_to(span.start)), None)
+            if found is not None:
+                self._open.remove(found)
+        file = opened(path, names) if found is None else found[1]
+        try:
+            yield file
+        except BaseException:
+            file.close()
+            raise
+        if not file.leads_to(span.stop):
+            file.close()
+            return
+        with self._lock:
+            self._open.append((what, file))
+            oldest = self._open.pop(0) if len(self._open) > OPEN else None
+        if oldest is not None:
+            oldest[1].close()
 
     def _look(self, path: Place) -> tuple[Shape, str]:
         """The shape and the digest of a file, remembered while size and time stay the same."""
@@ -112,7 +134,7 @@ class Tables:
         return known[1], known[2]
 
 
-def state(path: Place) -> tuple[int, int]:
+def state(path: Place) -> State:
     """Size and time of last change, as they are now."""
     found = path.look() if isinstance(path, RemotePath) else path.stat()
     return found.st_size, found.st_mtime_ns
@@ -137,85 +159,6 @@ def ranges(shape: Shape, start: int, bounds: Bounds) -> Iterator[tuple[int, int]
         stop = end
     if stop > start:
         yield start, stop
-
-
-class ParquetRows:
-    """A Parquet file, opened for one reading: of all its columns, or of those in `names`."""
-
-    def __init__(self, path: Place, names: frozenset[str] | None = None) -> None:
-        self.file = pq.ParquetFile(
-            path.raw() if isinstance(path, RemotePath) else path,
-            buffer_size=BUFFER,
-            pre_buffer=False,
-            page_checksum_verification=True,
-        )
-        self.names: list[str] = self.file.schema_arrow.names
-        self.columns = None if names is None else sorted(names)
-
-    def shape(self) -> Shape:
-        meta = self.file.metadata
-        groups = (meta.row_group(number) for number in range(meta.num_row_groups))
-        return Shape(tuple((group.num_rows, group.total_byte_size) for group in groups))
-
-    def slices(self, start: int, stop: int, step: int) -> Iterator[Any]:
-        """Batches of at most `step` rows, over `start` to `stop`."""
-        chosen: list[int] = []
-        first = at = 0
-        for number, (rows, _) in enumerate(self.shape().groups):
-            if at < stop and at + rows > start:
-                first = first if chosen else at
-                chosen.append(number)
-            at += rows
-        at = first
-        for batch in self.file.iter_batches(step, row_groups=chosen, columns=self.columns):
-            low, high = max(start - at, 0), min(stop - at, len(batch))
-            if low < high:
-                yield batch.slice(low, high - low)
-            at += len(batch)
-            if at >= stop:
-                return
-
-    def close(self) -> None:
-        self.file.close()
-
-
-class ArrowRows:
-    """An Arrow stream or file, mapped into memory: its rows are paged in as they are read."""
-
-    def __init__(self, path: Path, names: frozenset[str] | None = None) -> None:
-        self.map = pa.memory_map(str(path))
-        try:
-            self.table = pa.ipc.open_stream(self.map).read_all()
-        except pa.ArrowInvalid:
-            self.table = pa.ipc.open_file(self.map).read_all()
-        self.names: list[str] = self.table.column_names
-        if names is not None:
-            self.table = self.table.select([name for name in self.names if name in names])
-
-    def shape(self) -> Shape:
-        return Shape(tuple((len(batch), batch.nbytes) for batch in self.table.to_batches()))
-
-    def slices(self, start: int, stop: int, step: int) -> Iterator[Any]:
-        for at in range(start, stop, step):
-            yield self.table.slice(at, min(step, stop - at))
-
-    def close(self) -> None:
-        self.map.close()
-
-
-def opened(path: Place, names: frozenset[str] | None = None) -> ParquetRows | ArrowRows:
-    """A table file by its first bytes; of its columns all, or those in `names`.
-
-    Raises ValueError where it is damaged, or something else.
-    """
-    with path.open("rb") as file:
-        magic = file.read(4)
-    try:
-        if isinstance(path, RemotePath) or magic == b"PAR1":
-            return ParquetRows(path, names)
-        return ArrowRows(path, names)
-    except pa.ArrowException as exc:
-        raise ValueError(f"this is no readable Parquet or Arrow file: {exc}") from exc
 
 
 def saved(folder: Path, split: str | None) -> list[Path]:
