@@ -140,6 +140,30 @@ def test_a_replaced_object_is_noticed(store: Any, tmp_path: Path) -> None:
         list(before.read(spans[0]))
 
 
+def test_a_server_that_tells_no_time(
+    store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether an object was replaced can only be told by its rows: all of them is read again."""
+    monkeypatch.setattr("mirage.places.remote.TIMES", ())
+    store.pipe_file("/bucket/a.parquet", table())
+    source = opened(tmp_path, "memory://bucket/a.parquet", Bounds(rows=3))
+    for span in source.rest(()):
+        before = list(source.read(span))
+        assert list(source.read_again(span, frozenset({"n"}))) == before
+        assert all(record.digest for record in before)
+
+
+def test_a_table_replaced_in_its_store(store: Any, tmp_path: Path) -> None:
+    """After it was surveyed: no row of the other object is taken for one of this."""
+    store.pipe_file("/bucket/a.parquet", table())
+    source = opened(tmp_path, "memory://bucket/a.parquet", SEVEN)
+    spans = list(source.rest(()))
+    assert len(list(source.read(spans[0]))) == spans[0].rows
+    store.pipe_file("/bucket/a.parquet", table())
+    with pytest.raises(SourceChangedError, match=r"a\.parquet changed"):
+        list(source.read(spans[1]))
+
+
 def test_a_row_is_named_by_its_byte(store: Any, tmp_path: Path) -> None:
     """To count lines, all that stands before would have to be read."""
     store.pipe_file("/bucket/a.jsonl", b'{"n": 1}\n[]\n')

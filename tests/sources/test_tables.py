@@ -270,6 +270,58 @@ def test_a_damaged_column_that_is_not_read_again(tmp_path: Path) -> None:
     assert numbers == list(range(100))
 
 
+def test_a_row_that_cannot_be_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has another digest than the row that was there: no answer is lost without a word."""
+    stored_pair(tmp_path / "a.parquet", 5)
+    source = opened(tmp_path, "a.parquet")
+    (span,) = source.survey()
+    before = {record.digest for record in source.read(span)}
+
+    def broken(*args: Any, **keys: Any) -> Any:
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", broken)
+    for record in source.read_again(span, frozenset({"n"})):
+        assert record.fault is not None
+        assert record.digest and record.digest not in before
+
+
+@pytest.mark.parametrize("count", [40, 99, 101, 200])
+def test_a_table_replaced_before_it_is_read(tmp_path: Path, count: int) -> None:
+    """Its rows are not those that were surveyed, and there may be more of them, or fewer."""
+    stored_pair(tmp_path / "a.parquet")
+    source = opened(tmp_path, "a.parquet", Bounds(rows=30))
+    first, *others = source.survey()
+    assert len(list(source.read(first))) == first.rows
+    stored_pair(tmp_path / "a.parquet", count)
+    for span in others:
+        with pytest.raises(SourceChangedError, match=r"a\.parquet changed"):
+            list(source.read(span))
+    (tmp_path / "a.parquet").write_bytes(b"PAR1, and nothing of it")
+    with pytest.raises(SourceChangedError, match=r"a\.parquet changed: .* no readable Parquet"):
+        list(source.read(first))
+
+
+def test_damage_is_the_same_in_any_order(tmp_path: Path) -> None:
+    """A row that was read after those before it is read on its own as well."""
+    path = tmp_path / "a.parquet"
+    keys = {"write_page_checksum": True, "use_dictionary": False, "compression": "none"}
+    with pq.ParquetWriter(path, pa.schema({"text": pa.string()}), **keys) as file:
+        for first, count in ((0, 100), (100, 20)):
+            rows = [f"row {number:06}" for number in range(first, first + count)]
+            file.write_table(pa.table({"text": rows}))
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"row 000110", b"row 000x10"))
+    bounds = Bounds(rows=40)
+    spans = list(opened(tmp_path, "a.parquet", bounds).survey())
+    assert [span.rows for span in spans] == [40, 40, 40]
+    source = opened(tmp_path, "a.parquet", bounds)
+    in_order = [record for span in spans for record in source.read(span)]
+    alone = [r for span in spans for r in opened(tmp_path, "a.parquet", bounds).read(span)]
+    assert [record.digest for record in alone] == [record.digest for record in in_order]
+    assert [record.fault is None for record in alone] == [True] * 100 + [False] * 20
+
+
 def test_ids_are_read_again_with_what_is_needed(tmp_path: Path) -> None:
     """A record's place is its id, whatever the output needs."""
     stored_pair(tmp_path / "a.parquet", 5)

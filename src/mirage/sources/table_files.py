@@ -97,8 +97,12 @@ class ParquetRows:
         return bisect_right(self._bounds, row) - 1
 
     def _begin(self, start: int, stop: int, step: int) -> None:
-        """Read the row groups of these rows from their beginning."""
+        """Read the row groups of these rows from their beginning: the first alone where it is
+        entered in the middle, so that batches end where they do in a reading that goes on.
+        """
         group, end = self._group(start), min(bisect_left(self._bounds, stop), len(self._bounds) - 1)
+        if start > self._bounds[group]:
+            end = min(end, group + 1)
         self._at, self._end = self._bounds[group], self._bounds[end]
         groups = list(range(group, end))
         self._batches = self.file.iter_batches(step, row_groups=groups, columns=self._columns)

@@ -31,7 +31,7 @@ OPEN = 4
 
 
 State = tuple[int, int]
-Open = tuple[tuple[Place, Names, State], TableFile]
+Open = tuple[tuple[Place, Names, State | None], TableFile]
 """A file of which these columns are read, as it was when it was opened."""
 
 
@@ -63,20 +63,32 @@ class Tables:
             yield Piece(start, stop, start, stop - start, range_digest(whole, start, stop))
 
     def read(self, path: Place, span: Span) -> Iterator[Row]:
+        """Raises SourceChangedError where this is not the file any more that was surveyed."""
         found = state(path)
+        self._same(path, span)
         for values, fault in self._rows(path, span):
             yield values, row_digest(values), fault
-        self._read[path, span.start, span.stop] = found
+        if found is not None:
+            self._read[path, span.start, span.stop] = found
 
     def read_columns(self, path: Place, span: Span, names: frozenset[str]) -> Iterator[Row]:
         before = self._read.pop((path, span.start, span.stop), None)
-        if before != state(path):
+        if before is None or before != state(path):
             yield from self.read(path, span)
             return
         for values, fault in self._rows(path, span, names):
-            yield values, b"", fault
+            # a row that could be read before, and cannot be now, is shown by its digest
+            yield values, row_digest(values) if fault else b"", fault
         if before != state(path):
             raise SourceChangedError(f"{span.file} changed while it was read")
+
+    def _same(self, path: Place, span: Span) -> None:
+        try:
+            if self.digest(path, span) == span.digest:
+                return
+        except ValueError as exc:
+            raise SourceChangedError(f"{span.file} changed: {exc}") from exc
+        raise SourceChangedError(f"{span.file} changed while the run was going on")
 
     def _rows(
         self, path: Place, span: Span, names: Names = None
@@ -90,7 +102,7 @@ class Tables:
                     for values in arrow.rows(batch):
                         yield values, None
                         done += 1
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as exc:
+        except (pa.ArrowException, OSError, ValueError) as exc:
             for row in range(span.row + done, span.row + span.rows):
                 message = f"{span.file}: row {row} cannot be read: {exc}"
                 yield {}, SourceError("damaged", message)
@@ -100,9 +112,10 @@ class Tables:
         """A file to read a span from: where it goes on in a row group, one that an earlier reading
         has left open, so that nothing is decoded twice. Readings may go on in several threads.
         """
-        what = path, names, state(path)
+        now = state(path)
+        what = path, names, now
         with self._lock:
-            known = [each for each in self._open if each[0] == what]
+            known = [each for each in self._open if now is not None and each[0] == what]
             found = next((each for each in known if each[1].leads_to(span.start)), None)
             if found is not None:
                 self._open.remove(found)
@@ -112,7 +125,7 @@ class Tables:
         except BaseException:
             file.close()
             raise
-        if not file.leads_to(span.stop):
+        if now is None or not file.leads_to(span.stop):
             file.close()
             return
         with self._lock:
@@ -134,9 +147,13 @@ class Tables:
         return known[1], known[2]
 
 
-def state(path: Place) -> State:
-    """Size and time of last change, as they are now."""
+def state(path: Place) -> State | None:
+    """Size and time of last change, as they are now; None where a server does not tell: nothing
+    would show that the file has been replaced.
+    """
     found = path.look() if isinstance(path, RemotePath) else path.stat()
+    if isinstance(path, RemotePath) and not found.st_mtime_ns:
+        return None
     return found.st_size, found.st_mtime_ns
 
 
