@@ -31,8 +31,9 @@ OPEN = 4
 
 
 State = tuple[int, int]
-Open = tuple[tuple[Place, Names, State | None], TableFile]
+What = tuple[Place, Names, State | None]
 """A file of which these columns are read, as it was when it was opened."""
+Open = tuple[What, TableFile]
 
 
 class Tables:
@@ -66,7 +67,7 @@ class Tables:
         """Raises SourceChangedError where this is not the file any more that was surveyed."""
         found = state(path)
         self._same(path, span)
-        for values, fault in self._rows(path, span):
+        for values, fault in self._rows(path, span, found):
             yield values, row_digest(values), fault
         if found is not None:
             self._read[path, span.start, span.stop] = found
@@ -76,7 +77,7 @@ class Tables:
         if before is None or before != state(path):
             yield from self.read(path, span)
             return
-        for values, fault in self._rows(path, span, names):
+        for values, fault in self._rows(path, span, before, names):
             # a row that could be read before, and cannot be now, is shown by its digest
             yield values, row_digest(values) if fault else b"", fault
         if before != state(path):
@@ -91,13 +92,14 @@ class Tables:
         raise SourceChangedError(f"{span.file} changed while the run was going on")
 
     def _rows(
-        self, path: Place, span: Span, names: Names = None
+        self, path: Place, span: Span, now: State | None, names: Names = None
     ) -> Iterator[tuple[dict[str, Any], SourceError | None]]:
+        """Values and faults; `now` is the file's state."""
         done = 0
         width = self._look(path)[0].width
         step = max(1, min(SLICE_ROWS, SLICE_BYTES // width))
         try:
-            with self._opened(path, names, span) as file:
+            with self._opened((path, names, now), span) as file:
                 for batch in file.slices(span.start, span.stop, step):
                     for values in arrow.rows(batch):
                         yield values, None
@@ -108,14 +110,13 @@ class Tables:
                 yield {}, SourceError("damaged", message)
 
     @contextmanager
-    def _opened(self, path: Place, names: Names, span: Span) -> Iterator[TableFile]:
+    def _opened(self, what: What, span: Span) -> Iterator[TableFile]:
         """A file to read a span from: where it goes on in a row group, one that an earlier reading
         has left open, so that nothing is decoded twice. Readings may go on in several threads.
         """
-        now = state(path)
-        what = path, names, now
+        path, names, now = what
         with self._lock:
-            known = [each for each in self._open if now is not None and each[0] == what]
+            known = (each for each in self._open if each[0] == what)
             found = next((each for each in known if each[1].leads_to(span.start)), None)
             if found is not None:
                 self._open.remove(found)
