@@ -51,6 +51,20 @@ def test_progress_can_be_watched(tmp_path: Path) -> None:
     assert saved["phase"] == "done"
 
 
+def test_progress_that_has_shown_another_run(tmp_path: Path) -> None:
+    """It begins anew: failures of before are not counted twice, nor hold against the run."""
+    progress = Progress()
+    rows = [{"q": None}, *questions(9)]
+    trial = Trial(tmp_path, rows, Scripted(), run={"max_failures": 1, "block_rows": 5})
+    first = trial.run(progress=progress)
+    paid = first.usage.calls
+    (trial.run_dir / "blocks" / "000000" / "part.json").unlink()  # its records are gone through
+    again = trial.run(progress=progress)
+    assert [each.exit_code for each in (first, again)] == [3, 3]
+    assert (progress.counts.read, progress.counts.failed, progress.resumed) == (10, 1, 10)
+    assert (paid, progress.usage.calls, progress.trouble) == (9, 0, "")
+
+
 def test_inside_a_running_loop(tmp_path: Path) -> None:
     """In a notebook, where a loop runs already, a run works as anywhere."""
     trial = Trial(tmp_path, questions(3), Scripted())

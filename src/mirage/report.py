@@ -137,6 +137,11 @@ class Progress(Struct):
     who: str = ""
     processes: int = 1
 
+    def begin(self, who: str) -> None:
+        """Forget what was shown before: the same process, in another role or another run."""
+        for name, value in asdict(Progress(who=who)).items():
+            setattr(self, name, value)
+
     @property
     def settled(self) -> int:
         return self.counts.written + self.counts.dropped + self.counts.failed

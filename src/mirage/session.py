@@ -188,7 +188,8 @@ class Session(Struct):
     interrupted: bool = False
 
     def __post_init__(self) -> None:
-        self.ranks.mine.who = self.progress.who = named(owner())
+        self.progress.begin(named(owner()))
+        self.ranks.mine.who = self.progress.who
 
     async def run(self) -> Summary:
         began = time.monotonic()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
@@ -174,14 +177,58 @@ def test_a_text_that_is_not_what_was_written(tmp_path: Path) -> None:
     journal.release()
 
 
-def test_a_journal_that_another_holds(tmp_path: Path) -> None:
-    """A file that is locked is an error, and never taken for a damaged one."""
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_writer_that_sleeps(tmp_path: Path, version: int) -> None:
+    """Whatever lock it holds on a file that it has not closed, what it committed is read."""
     attempt(tmp_path, one_call)
-    holder = sqlite3.connect(tmp_path / "attempt-0000.sqlite", isolation_level=None)
-    holder.execute("PRAGMA locking_mode=EXCLUSIVE")
-    holder.execute("BEGIN EXCLUSIVE")
-    try:
-        with pytest.raises(RunError, match="locked"):
-            reading(tmp_path)
-    finally:
-        holder.close()
+    path = tmp_path / "attempt-0000.sqlite"
+    data = bytearray(path.read_bytes())
+    data[18:20] = bytes([version] * 2)  # 2: with a log, which is gone before the header says so
+    path.write_bytes(data)
+    code = "import fcntl, sys; file = open(sys.argv[1], 'rb+'); fcntl.lockf(file, fcntl.LOCK_EX)\n"
+    code += "print('held', flush=True); sys.stdin.read()"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        journal = reading(tmp_path)
+        assert (journal.completion(key(1)), [*journal.entries()]) == (ANSWER, [ENTRY])
+        journal.release()
+
+
+def test_a_writer_that_wakes_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It merges its log in while that is being copied: the file then holds all of it."""
+    path, log = tmp_path / "attempt-0000.sqlite", tmp_path / "attempt-0000.sqlite-wal"
+
+    async def sleeping(journal: Journal) -> dict[Path, bytes]:
+        await one_call(journal)
+        return {file: file.read_bytes() for file in (path, log)}
+
+    files = attempt(tmp_path, sleeping)
+    merged = path.read_bytes()
+    for file, data in files.items():
+        file.write_bytes(data)
+    copy = shutil.copyfile
+
+    def wakes_up(source: Path, target: Path) -> None:
+        copy(source, target)
+        path.write_bytes(merged)
+        log.unlink(missing_ok=True)
+
+    monkeypatch.setattr(shutil, "copyfile", wakes_up)
+    journal = reading(tmp_path)
+    assert (journal.completion(key(1)), journal.torn) == (ANSWER, [])
+    journal.release()
+
+
+def test_a_journal_that_cannot_be_read(tmp_path: Path) -> None:
+    """What is not damage is an error, and never taken for it."""
+    attempt(tmp_path, one_call)
+    journal = reading(tmp_path)
+    (file,) = journal._earlier
+    file.set_progress_handler(lambda: 1, 1)
+    with pytest.raises(RunError, match="cannot be read: interrupted"):
+        list(journal.calls())
+    journal.release()

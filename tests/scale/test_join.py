@@ -41,6 +41,16 @@ def test_an_heir_knows_of_the_others(tmp_path: Path) -> None:
     assert told == [(True, True), (False, False), (True, False)]
 
 
+def test_what_an_heir_has_paid(tmp_path: Path) -> None:
+    """As one of the others and as the owner, all of it."""
+    parts = [Part(ORPHANED, usage=Usage(calls=3)), Part(ORPHANED, usage=Usage(calls=4)), Part()]
+
+    def work(rank: Rank, accept_changes: bool) -> Part:
+        return parts.pop(0)
+
+    assert join.join(2, tmp_path, work).usage.calls == 3 + 4 + 1
+
+
 def test_who_is_alone_is_warned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Unless it is known that all see one folder, it is meant to be alone, or nothing was owed."""
 

@@ -69,8 +69,10 @@ class Journal:
     # -- reading what earlier attempts left ------------------------------------------------------
 
     def _read(self, path: Path) -> None:
+        # Immutable: no locks are asked for, which a writer that sleeps may hold for ever. It changes
+        # its file no more: where its log is gone, all that it committed has been merged in.
         connection = sqlite3.connect(
-            f"{self._whole(path).as_uri()}?mode=ro", uri=True, check_same_thread=False
+            f"{self._whole(path).as_uri()}?immutable=1", uri=True, check_same_thread=False
         )
         attempt = len(self._earlier)
         self._earlier.append(connection)
@@ -83,18 +85,23 @@ class Journal:
                 self._settled.append(entries)
 
     def _whole(self, path: Path) -> Path:
-        """The file itself or, where its writer died, a copy with what had yet to be merged in."""
-        logs = [path.with_name(path.name + suffix) for suffix in ("-wal", "-journal")]
-        if not any(log.exists() and log.stat().st_size for log in logs):
-            return path.absolute()
-        folder = tempfile.TemporaryDirectory(prefix="journal-")
-        self._copies.append(folder)
-        for file in (path, *filter(Path.exists, logs)):
-            shutil.copyfile(file, Path(folder.name) / file.name)
-        copy = Path(folder.name) / path.name
-        with contextlib.closing(sqlite3.connect(copy)) as connection:
-            merge(connection)
-        return copy
+        """The file itself or, where its writer died or sleeps, a copy with what had yet to be
+        merged in.
+        """
+        while logs := logs_of(path):
+            folder = tempfile.TemporaryDirectory(prefix="journal-")
+            self._copies.append(folder)
+            copy = Path(folder.name) / path.name
+            shutil.copyfile(path, copy)
+            try:
+                for log in logs:
+                    shutil.copyfile(log, copy.with_name(log.name))
+            except FileNotFoundError:  # its writer woke up, and has merged it in
+                continue
+            with contextlib.closing(sqlite3.connect(copy)) as connection:
+                merge(connection)
+            return copy
+        return path.absolute()
 
     def _groups(self, attempt: int) -> Iterator[tuple[int, bytes, bytes, bytes, bytes]]:
         """The groups of an earlier attempt that are what was written, in order; where they cannot
@@ -255,6 +262,12 @@ class Journal:
             folder.cleanup()
         self._known.clear()
         self._held.clear()
+
+
+def logs_of(path: Path) -> list[Path]:
+    """The files of what has yet to be merged into a file."""
+    logs = (path.with_name(path.name + suffix) for suffix in ("-wal", "-journal"))
+    return [log for log in logs if log.exists() and log.stat().st_size]
 
 
 def unborn(file: sqlite3.Connection) -> bool:

@@ -57,12 +57,14 @@ def join(
     """
     token = os.environ.get(TOKEN, "")
     find(folder, token)
-    met = False
+    met, paid = False, Usage()
     while True:
         for number in (0, secrets.randbelow(1 << 31) + 1):
             with contextlib.suppress(LockedError):
                 rank = Rank(number, count, LAUNCH, elected=True)
                 summary = work(rank, accept_changes=accept_changes and not met)
+                summary.usage.add(paid)
+                paid = summary.usage
                 if summary.state != ORPHANED:
                     summary.warnings.extend([] if met or token or count == 1 else lonely(summary))
                     return summary
