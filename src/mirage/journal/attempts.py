@@ -69,8 +69,8 @@ class Journal:
     # -- reading what earlier attempts left ------------------------------------------------------
 
     def _read(self, path: Path) -> None:
-        # Immutable: no locks are asked for, which a writer that sleeps may hold for ever. It changes
-        # its file no more: where its log is gone, all that it committed has been merged in.
+        # Immutable: no lock is asked for, which a writer that sleeps may hold for ever. Where its
+        # log is gone, all that it committed has been merged in, and it changes nothing more.
         connection = sqlite3.connect(
             f"{self._whole(path).as_uri()}?immutable=1", uri=True, check_same_thread=False
         )
