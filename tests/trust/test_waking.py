@@ -62,9 +62,11 @@ def shared(tmp_path: Path, server: MockServer, rows: int) -> Trial:
 
 
 def claimed(trial: Trial, pid: int) -> list[Path]:
-    """The locks that a process holds."""
+    """The locks that a process holds; nobody asks for that of a block that has its part."""
     found = []
     for path in [trial.run_dir / "lock", *trial.run_dir.glob("blocks/*/lock")]:
+        if path.with_name("part.json").exists():
+            continue
         try:
             holder = orjson.loads(path.read_bytes())["pid"]
         except (FileNotFoundError, orjson.JSONDecodeError):
