@@ -199,6 +199,20 @@ def loaded_with_prompt() -> Loaded:
     )
 
 
+def test_what_a_call_says_of_itself() -> None:
+    """No configuration takes the place of the prompts, or has answers made that nobody reads."""
+    text = MINIMAL + (
+        "engine:\n  sampling: {top_k: 3, n: 4}\n"
+        "  extra_body:\n    min_p: 0.1\n    messages: []\n"
+        "outputs:\n  - {name: a, prompt: b, sampling: {stream: true}}\n"
+    )
+    assert [mistake.partition(": it ")[0] for mistake in mistakes(text)] == [
+        "x.yaml:5:27: engine.sampling.n: cannot be set here",
+        "x.yaml:8:5: engine.extra_body.messages: cannot be set here",
+        "x.yaml:10:45: outputs[0].sampling.stream: cannot be set here",
+    ]
+
+
 @pytest.mark.parametrize(
     ("path", "offset", "place"),
     [

@@ -96,6 +96,8 @@ def _message(detail: ErrorDetails) -> str:
         return _choice(given, re.findall(r"'([^']*)'", str(context["expected"])))
     if kind == "union_tag_invalid":
         return "must be " + " or ".join(re.findall(r"'([^']*)'", context["expected_tags"]))
+    if kind == "value_error":
+        return str(context["error"])
     if kind == "string_pattern_mismatch":
         return "must be a name: letters, digits and underscores, no digit first"
     return detail["msg"].replace("Input should be", "must be")

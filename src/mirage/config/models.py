@@ -7,6 +7,7 @@ what runs.
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     AliasChoices,
     BaseModel,
     BeforeValidator,
@@ -39,6 +40,25 @@ def shape(value: Any) -> str:
     return "neither"
 
 
+OWN = {
+    "messages": "is what the prompts say",
+    "model": "is `model_path`",
+    "n": "is one answer for each call: more of them would be paid for, and lost",
+    "stream": "is false: answers are read whole",
+}
+"""What the body of a call says of itself."""
+
+
+def free(key: str) -> str:
+    """A key that a configuration may add to the body of a call. Raises ValueError."""
+    if key in OWN:
+        raise ValueError(f"cannot be set here: it {OWN[key]}")
+    return key
+
+
+Added = dict[Annotated[str, AfterValidator(free)], Any]
+
+
 class Model(BaseModel):
     model_config = STRICT
 
@@ -51,6 +71,7 @@ class Sampling(Model):
     """How a model draws its answer. Further keys are passed to the engine as they are."""
 
     model_config = ConfigDict(extra="allow", populate_by_name=True, defer_build=True)
+    __pydantic_extra__: Added
 
     temperature: Annotated[float, Field(ge=0)] = 0.0
     """0 is greedy: equal requests then share one completion."""
@@ -97,7 +118,7 @@ class EngineConfig(Model):
     """Tokens per minute."""
     sampling: Sampling = Sampling()
     """For all outputs that do not say otherwise."""
-    extra_body: dict[str, Any] = {}
+    extra_body: Added = {}
     """Passed through in the body of every call, as it is."""
     launch: bool = False
     """`sglang` and `vllm`: start servers on this machine, and end them with the run."""
