@@ -40,7 +40,7 @@ def test_pictures_stand_at_their_place() -> None:
 parts = st.lists(st.one_of(st.text(), st.binary(max_size=50).map(picture)), max_size=5)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.sampled_from(["system", "user", "assistant"]), parts), max_size=4))
 def test_messages_survive_the_wire(turns: list[tuple[str, list[str]]]) -> None:
     """Roles, joined texts and the pictures' bytes come back as they went out."""

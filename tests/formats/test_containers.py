@@ -22,7 +22,7 @@ from mirage.sources.wrapping import of_entry, of_sample
 from .samples import PICTURES, comparable, samples
 
 FORM = Messages()
-PROPERTY = settings(max_examples=500, deadline=None, suppress_health_check=[*HealthCheck])
+PROPERTY = settings(max_examples=500, suppress_health_check=[*HealthCheck])
 
 
 def read(row: dict[str, Any]) -> Any:

@@ -100,7 +100,7 @@ ODD = st.recursive(
 
 
 @pytest.mark.parametrize("name", SHAPES)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_whatever_stands_in_a_row_is_told(name: str, data: st.DataObject) -> None:
     """A value of another type, however deep, or none at all, is no more than a broken rule."""

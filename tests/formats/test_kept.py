@@ -69,7 +69,7 @@ def test_a_broken_twin_of_a_file_is_told_by_its_rule(name: str, rule: str) -> No
 
 
 @pytest.mark.parametrize("kind", ["parquet", "hf"])
-@settings(max_examples=20, deadline=None, suppress_health_check=[*HealthCheck])
+@settings(max_examples=20, suppress_health_check=[*HealthCheck])
 @given(data=st.data())
 def test_500_samples_come_back_from_tables(
     kind: str, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory

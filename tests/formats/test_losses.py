@@ -22,7 +22,7 @@ PAIRS = list(permutations(SHAPES, 2))
 
 
 @pytest.mark.parametrize(("source", "target"), PAIRS)
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_a_pair_of_formats_loses_what_is_said(
     source: str, target: str, data: st.DataObject

@@ -53,7 +53,7 @@ def completed(sample: Instruction, number: int) -> Instruction:
     return replace(sample, id=sample.id or f"OUT_INS_{number:06}", images=tuple(images))
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_a_dataset_comes_back_from_its_files(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory

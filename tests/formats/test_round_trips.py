@@ -37,7 +37,7 @@ def written(sample: Instruction, form: Shape) -> tuple[Instruction, dict[str, ob
 
 
 @pytest.mark.parametrize("name", SHAPES)
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=500, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_a_sample_comes_back_from_its_row(name: str, data: st.DataObject) -> None:
     """`read(write(x)) == x` for whatever the format holds of x, and no rule is broken."""
@@ -50,7 +50,7 @@ def test_a_sample_comes_back_from_its_row(name: str, data: st.DataObject) -> Non
 
 
 @pytest.mark.parametrize("name", SHAPES)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(data=st.data())
 def test_what_is_lost_is_named(name: str, data: st.DataObject) -> None:
     """The fields that `fit` names are those, and only those, in which two samples differ."""
@@ -71,7 +71,6 @@ def test_what_is_lost_is_named(name: str, data: st.DataObject) -> None:
 @pytest.mark.parametrize(("name", "kind"), FILES)
 @settings(
     max_examples=5,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(data=st.data())

@@ -322,7 +322,7 @@ def test_large_archives_are_not_read(tmp_path: Path) -> None:
     assert peak < 4_000_000
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_any_damage_is_an_error_of_the_record(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -35,7 +35,7 @@ def as_zipfile(path: Path) -> list[tuple[object, ...]]:
         ]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_the_same_as_zipfile(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     """Names of all kinds, 64-bit sizes, comments, and bytes before the archive."""
@@ -94,7 +94,7 @@ def test_damaged(tmp_path: Path, data: bytes) -> None:
         found(tmp_path / "a.zip")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_any_damage(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     """Whatever bytes are changed, reading ends with entries or with a ValueError."""

@@ -25,7 +25,7 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(OBJECTS, st.sampled_from([None, 2]), st.booleans(), st.booleans())
 def test_every_entry_is_found_by_number_and_by_key(
     tmp_path: Path, entries: dict[str, object], indent: int | None, ascii: bool, first: bool

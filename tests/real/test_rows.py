@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mirage.engines.hf.config import Asked
@@ -39,7 +39,6 @@ logits = st.lists(st.floats(-30, 30) | st.just(NEVER), min_size=2, max_size=20).
 )
 
 
-@settings(deadline=None)
 @given(logits, st.integers(0, 50), st.floats(0.1, 1), st.integers(1, 30), st.floats(0.05, 20))
 def test_a_draw_is_among_what_is_kept(
     values: list[float], seed: int, top_p: float, top_k: int, temperature: float

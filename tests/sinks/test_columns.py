@@ -83,7 +83,7 @@ def test_conflict_within_an_object() -> None:
     assert unite(have, new, "x", settle=True) == struct(a=I64, b=TEXT, c=BOOL)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(types, types)
 def test_union_holds_both(one: pa.DataType, other: pa.DataType) -> None:
     """What two types become holds either, and uniting once more changes nothing."""
@@ -100,7 +100,7 @@ def test_union_holds_both(one: pa.DataType, other: pa.DataType) -> None:
     assert unite(both, other, "x") == both
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(types, min_size=1, max_size=4))
 def test_cast_follows_the_rule(several: list[pa.DataType]) -> None:
     """Arrow casts a column of every type to one that holds it, and keeps its nulls."""

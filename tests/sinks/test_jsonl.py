@@ -31,9 +31,7 @@ def lines(path: Path) -> list[Any]:
     return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
-@settings(
-    max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(st.dictionaries(text, values, max_size=4), max_size=4), max_size=3))
 def test_round_trip(tmp_path: Path, blocks: list[list[Row]]) -> None:
     """Whatever is JSON comes back as it was, in order, over all parts."""

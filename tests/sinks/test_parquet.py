@@ -34,9 +34,7 @@ values = st.recursive(
     scalars, lambda v: st.lists(v, max_size=3) | st.dictionaries(keys, v, max_size=3), max_leaves=5
 )
 rows = st.lists(st.dictionaries(keys, values, min_size=1, max_size=3), max_size=6)
-modest = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+modest = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def picture(colour: str = "red") -> bytes:

@@ -90,9 +90,7 @@ JSON = st.recursive(
 PICTURES = st.sampled_from([PNG, JPEG, b"GIF89a1"])
 
 
-@settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_row_comes_back_or_is_refused(tmp_path: Path, data: st.DataObject) -> None:
     """Whatever its columns are called and hold, images and texts that look like their names."""

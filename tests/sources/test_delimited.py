@@ -16,9 +16,7 @@ from mirage.sources import Bounds
 
 from .reading import opened, read, rows
 
-MODEST = settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+MODEST = settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 fields = st.text('aé",;\t\n ', min_size=1, max_size=8)
 
 

@@ -26,9 +26,7 @@ def kinds(records: list[Record]) -> list[str | None]:
     return [record.fault.kind if record.fault else None for record in records]
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=4), st.integers(1, 40), st.integers(1, 5))
 def test_the_limit(tmp_path: Path, counts: list[int], limit: int, rows: int) -> None:
     """It counts over all files, cuts the last span, and holds when a run goes on."""

@@ -15,9 +15,7 @@ from mirage.sources import Bounds, json_array
 
 from .reading import opened, read, rows
 
-MODEST = settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+MODEST = settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 leaves = st.none() | st.booleans() | st.integers(-999, 999) | st.text('aé"\\,[]{}\n', max_size=12)
 values = st.recursive(
     leaves, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(max_size=4), v, max_size=3)

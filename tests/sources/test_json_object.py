@@ -17,9 +17,7 @@ from mirage.sources.blocks import BOUNDS, Bounds
 from mirage.sources.json_object import Entries
 
 KNOWN = frozenset({b'"answer"'})
-MODEST = settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+MODEST = settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 leaves = st.none() | st.booleans() | st.integers(-9, 999) | st.text('aé"\\,[]{}:\n', max_size=12)
 values = st.recursive(
     leaves, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(max_size=4), v, max_size=3)

@@ -19,9 +19,7 @@ from mirage.sources import Bounds
 
 from .reading import opened, read, rows
 
-MODEST = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+MODEST = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 PACK = {
     "a.jsonl": lambda data: data,
     "a.jsonl.gz": gzip.compress,

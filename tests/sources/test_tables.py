@@ -28,7 +28,7 @@ def stored_table(path: Path, count: int, group: int) -> None:
     pq.write_table(pa.table({"n": list(range(count))}), path, row_group_size=group)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(st.tuples(st.integers(0, 50), st.integers(0, 500)), max_size=8),
     st.integers(1, 40),
@@ -169,7 +169,7 @@ def test_a_row_group_is_decoded_once_for_all_of_its_spans(
     assert len(begun) == 3
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.integers(0, 30), min_size=1, max_size=6),
     st.integers(1, 25),

@@ -376,7 +376,7 @@ def test_limit(tmp_path: Path) -> None:
     assert [r.values["__key__"] for r in opened(tmp_path, "a.tar").peek(2)] == ["0000", "0001"]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_any_damage(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     """Whatever bytes are changed, reading ends, spans keep their promises, and a second reading

@@ -26,7 +26,7 @@ def keys_and_findings(path: Path) -> tuple[list[str], list[Finding]]:
         return [entry.key for entry in store.entries(findings.append)], findings
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.dictionaries(TEXTS, TEXTS | st.sampled_from(OTHERS), max_size=4),
     st.fixed_dictionaries({"indent": st.sampled_from([None, 0, 3]), "ensure_ascii": st.booleans()}),
@@ -55,7 +55,7 @@ def test_the_entries_are_those_that_json_finds(
         assert [each.rule for each in told] == ["type"] * (len(given) - len(entries))
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_what_stands_before_a_tear_is_read(tmp_path: Path, data: st.DataObject) -> None:
     """Wherever the file ends, every whole entry is there, and the place is told."""

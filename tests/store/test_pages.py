@@ -41,9 +41,7 @@ def value_of(chunk: Chunk, row: int) -> bytes | None:
     return chunk.value(page, row - chunk.firsts[number])
 
 
-@settings(
-    deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(FEW | st.text("abcdefgh", max_size=90), min_size=1, max_size=30)
     | st.lists(FEW, min_size=100, max_size=300),

@@ -33,9 +33,7 @@ def written(path: Path, of: dict[str, bytes], **limits: int) -> Path:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(
-    deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 @given(of=st.dictionaries(st.text(), st.binary(min_size=1)))
 def test_what_is_written_is_read(tmp_path: Path, name: str, of: dict[str, bytes]) -> None:
     """Any keys and any bytes, in their order."""

@@ -1,6 +1,6 @@
 """Runs that die at a given moment, each in a process of its own.
 
-    python child.py CONFIG.json
+    python child.py CONFIG
 
 For every number that it reads, it forks, and the child runs the configuration until it is about to
 make so many changes to the file system (a file or a database opened for writing, a file renamed or

@@ -67,9 +67,7 @@ def test_who_is_late_leaves_the_note_of_the_owner(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two begin at once: who owns the run sweeps away what the other is about to note."""
-    path = tmp_path / "config.yaml"
-    path.write_bytes(orjson.dumps(Trial(tmp_path, questions(3)).config))
-    job = api.check(path)
+    job = api.check(Trial(tmp_path, questions(3)).file())
     settle = atomic.settle
 
     def late(file: Path, target: Path) -> None:
@@ -300,6 +298,4 @@ def test_a_merge_while_a_run_goes_on(tmp_path: Path) -> None:
 def test_a_merge_from_python(tmp_path: Path) -> None:
     """By its configuration, or by its folder."""
     trial = finished(tmp_path)
-    path = tmp_path / "config.yaml"
-    path.write_bytes(orjson.dumps(trial.config))
-    assert api.merge(path).counts.written == 200
+    assert api.merge(trial.file()).counts.written == 200

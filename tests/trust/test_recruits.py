@@ -35,9 +35,7 @@ print(summary.processes, summary.counts.written, *summary.warnings)
 
 def made(folder: Path, url: str) -> Path:
     trial = Trial(folder, questions(1_500), url, run={"dir": str(folder / "run"), "block_rows": 50})
-    path = folder / "job.yaml"
-    path.write_bytes(orjson.dumps(trial.config))
-    return path
+    return trial.file()
 
 
 def follower(parent: int) -> int:

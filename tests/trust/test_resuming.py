@@ -117,7 +117,7 @@ def balanced(summary: Summary, rows: int) -> bool:
     return c.read == rows == c.written + c.dropped + c.failed and made
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(cases)
 def test_an_interrupted_run_comes_to_the_same(case: Case) -> None:
     """The same dataset, the same failures, sums that add up, and no call that was answered repeated
@@ -140,7 +140,7 @@ def test_an_interrupted_run_comes_to_the_same(case: Case) -> None:
         assert sum(repeated[prompt] for prompt in answered) <= hard * case.capacity
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(cases)
 def test_a_retry_comes_to_the_same(case: Case) -> None:
     """Interrupted or not, a retry after the fault has gone brings all home, and a run after it has

@@ -36,10 +36,8 @@ def server() -> Iterator[MockServer]:
 
 def begin(trial: Trial, *words: str, env: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
     """`mirage run`, in a process of its own."""
-    path = trial.folder / "config.yaml"
-    path.write_bytes(orjson.dumps(trial.config))
     return subprocess.Popen(
-        [sys.executable, "-m", "mirage", "run", str(path), "--json", "--quiet", *words],
+        [sys.executable, "-m", "mirage", "run", str(trial.file()), "--json", "--quiet", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=os.environ | (env or {}),
@@ -254,9 +252,7 @@ def test_only_files_are_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_overrides_that_the_others_would_not_see(tmp_path: Path) -> None:
     """A loaded configuration that says more than its file is for one process."""
     trial = Trial(tmp_path, questions(3), run={"workers": 2})
-    path = tmp_path / "config.yaml"
-    path.write_bytes(orjson.dumps(trial.config))
-    config = api.load_config(path, overrides={"source": {"limit": 1}})
+    config = api.load_config(trial.file(), overrides={"source": {"limit": 1}})
     with pytest.raises(ConfigError, match="the other processes read the file alone"):
         api.run(config)
 

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
-import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -143,9 +142,7 @@ def die_often(trial: Trial, seen: list[dict[str, bytes]], stride: int) -> int:
     """Run until it is done, killed ever later, by a stride. The dataset is all the time one of
     those seen, or a single other one. Returns the number of deaths.
     """
-    path = trial.folder / "config.json"
-    path.write_bytes(orjson.dumps(trial.config))
-    words = [sys.executable, "-B", str(CHILD), str(path)]
+    words = [sys.executable, "-B", str(CHILD), str(trial.file())]
     deaths = 0
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdin is not None

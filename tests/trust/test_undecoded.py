@@ -8,7 +8,6 @@ import sys
 from io import BytesIO
 from pathlib import Path
 
-import orjson
 from PIL import Image
 
 from .test_images import picture
@@ -38,9 +37,7 @@ def test_no_image_is_decoded(tmp_path: Path) -> None:
         inputs=[{"name": "q", "key": "q"}, image], sink={"path": str(tmp_path / "out.parquet")}
     )
     trial.set(output_schema={"image": "{image}", "answer": "{answer}"})
-    config = tmp_path / "run.yaml"
-    config.write_bytes(orjson.dumps(trial.config))
-    command = [sys.executable, "-c", RUN, str(config)]
+    command = [sys.executable, "-c", RUN, str(trial.file())]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.split() == [str(COUNT), "0", str(COUNT)]
@@ -53,9 +50,7 @@ def test_the_count_counts(tmp_path: Path) -> None:
     (tmp_path / "b.img").write_bytes(bitmap())
     image = {"name": "image", "key": "image", "type": "image", "image_base_path": str(tmp_path)}
     trial.set(inputs=[{"name": "q", "key": "q"}, image])
-    config = tmp_path / "run.yaml"
-    config.write_bytes(orjson.dumps(trial.config))
-    command = [sys.executable, "-c", RUN, str(config)]
+    command = [sys.executable, "-c", RUN, str(trial.file())]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.stdout.split() == ["1", "1", "1"], done.stderr[-2000:]
 

@@ -45,9 +45,7 @@ def server() -> Iterator[MockServer]:
 
 def begin(trial: Trial) -> subprocess.Popen[bytes]:
     """`mirage run --join 2`, on a host of its own, with a short lease."""
-    path = trial.folder / "config.yaml"
-    path.write_bytes(orjson.dumps(trial.config))
-    words = ["run", str(path), "--join", "2", "--json", "--quiet"]
+    words = ["run", str(trial.file()), "--join", "2", "--json", "--quiet"]
     return subprocess.Popen(
         [sys.executable, "-c", ELSEWHERE, str(LEASE), *words],
         stdout=subprocess.PIPE,

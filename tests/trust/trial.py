@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 from msgspec.structs import replace
 
+from mirage import atomic
 from mirage.given import loaded
 from mirage.job import Job, prepare
 from mirage.record import Engine
@@ -68,6 +69,12 @@ class Trial:
 
     # -- running ---------------------------------------------------------------------------------
 
+    def file(self) -> Path:
+        """The configuration as a file, which is whole while another process reads it."""
+        path = self.folder / "config.yaml"
+        atomic.write_bytes(path, orjson.dumps(self.config))
+        return path
+
     def job(self) -> Job:
         job = prepare(loaded(self.config, {}))
         if self.engine is None:
@@ -119,7 +126,5 @@ def questions(count: int, start: int = 0) -> list[dict[str, Any]]:
 
 def started(trial: Trial, word: str = "run") -> subprocess.Popen[bytes]:
     """`mirage run`, or `mirage retry`, as a user would type it."""
-    path = trial.folder / "config.yaml"
-    path.write_bytes(orjson.dumps(trial.config))
     main = [sys.executable, "-c", "import sys; from mirage.cli import main; sys.exit(main())"]
-    return subprocess.Popen([*main, word, str(path), "--json"], stdout=subprocess.DEVNULL)
+    return subprocess.Popen([*main, word, str(trial.file()), "--json"], stdout=subprocess.DEVNULL)

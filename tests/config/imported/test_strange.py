@@ -28,7 +28,7 @@ def paths(tree: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [path, *(each for key in keys for each in paths(tree[key], (*path, key)))]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_anything_anywhere_is_told_or_a_mistake(data: st.DataObject) -> None:
     """Whatever stands in the place of any value: a file is made, or a mistake is named."""

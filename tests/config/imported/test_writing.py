@@ -26,14 +26,14 @@ TREES = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.dictionaries(KEYS, TREES, min_size=1, max_size=4))
 def test_what_is_written_is_read(data: dict[str, Any]) -> None:
     """Whatever the texts look like."""
     assert read_document(to_yaml(data)).data == data
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.dictionaries(KEYS, TREES, min_size=1, max_size=4))
 def test_comments_change_nothing(data: dict[str, Any]) -> None:
     """Above and beside everything."""
