@@ -223,7 +223,7 @@ def ascii_url(url: str) -> str:
         split = urlsplit(url)
         host, port = split.hostname or "", split.port
         host = host if ":" in host or host.isascii() else host.encode("idna").decode()
-    except (ValueError, UnicodeError) as exc:
+    except ValueError as exc:
         raise MediaError("refused", f"not a URL: {shown(url)} ({exc})") from None
     if not host or "@" in split.netloc:
         why = "no host" if not host else "a name or a password"
