@@ -20,6 +20,7 @@ class JsonFile:
 
     name = "json"
     further: ClassVar[list[str]] = []
+    sorted = False
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -54,9 +55,6 @@ class JsonFile:
 
     def count(self) -> int | None:
         return None
-
-    def sorted(self) -> bool:
-        return False
 
     def find(self, key: str) -> Entry | None:
         raise NotImplementedError

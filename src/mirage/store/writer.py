@@ -166,7 +166,7 @@ class ParquetForm:
         self._held += size
 
     def finish(self) -> Path:
-        if self._keys or not self._paths:
+        if not self._paths:
             self._flush()
         self._end()
         self._pool.shutdown()
