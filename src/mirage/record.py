@@ -209,14 +209,10 @@ class FileState(Struct, frozen=True):
 
 
 class Source(Protocol):
-    """Rows in. A source can be read twice: it cuts itself into spans, and reads any of them."""
+    """Rows in. A source is cut into spans, any of which can be read, and read again."""
 
     def files(self) -> Iterable[FileState]:
         """Every file of the source, in reading order."""
-        ...
-
-    def survey(self, after: Span | None = None) -> Iterator[Span]:
-        """Spans of at most BLOCK_ROWS rows and BLOCK_BYTES bytes, in order, after the given one."""
         ...
 
     def read(self, span: Span) -> Iterator[Record]:

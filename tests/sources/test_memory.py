@@ -29,7 +29,7 @@ def test_an_iterator_is_read_once(tmp_path: object) -> None:
         yield from ({"n": n} for n in range(3))
 
     source = open_rows(rows())
-    (span,) = source.survey()
+    (span,) = source.rest(())
     assert list(source.read(span)) == list(source.read(span)) and span.rows == 3
 
 
@@ -88,7 +88,7 @@ def test_a_dataset_keeps_the_bytes_of_its_images() -> None:
     _, records = read(source, bounds=Bounds(rows=2))
     assert [record.values["n"] for record in records] == [7, 3, 5]
     assert records[0].values["pages"] == [image]
-    (span,) = source.survey()
+    (span,) = source.rest(())
     assert not open_rows(data.select([0, 1, 2])).intact(span)
     assert source.weight(span) > 0
 

@@ -31,7 +31,6 @@ from mirage.formats.shape import Locate, Reading, Shape, among
 from mirage.media import guard, recognise, sniff
 from mirage.places import place
 from mirage.record import Image, Record
-from mirage.sources import BOUNDS
 from mirage.sources.files import FileSource
 from mirage.sources.mimicit import open_files
 from mirage.store import Entry, ImageStore, unpacked
@@ -182,7 +181,7 @@ def text_of(store: ImageStore, entry: Entry) -> bytes:
 
 def as_kept(source: SourceConfig, name: str | None, base: Path, room: Path) -> FileSource:
     """The rows as they stand in their files: not yet as samples."""
-    files = open_files(source, base, 0, BOUNDS) if name == "mimic-it" else None
+    files = open_files(source, base, 0) if name == "mimic-it" else None
     plain = source.model_copy(update={"format": None if name else source.format})
     return files or opened(plain, base, room)
 

@@ -42,7 +42,7 @@ class Instructions(Entries):
     it is in the training set or not.
     """
 
-    def __init__(self, dataset: Dataset, *, whole: bool = False) -> None:
+    def __init__(self, dataset: Dataset, *, whole: bool) -> None:
         super().__init__(dataset.path, KNOWN)
         self.dataset = dataset
         self.whole = whole or dataset.train is None
@@ -219,7 +219,7 @@ def is_texts(found: Any) -> bool:
 class MimicItFiles:
     """All files of some datasets, each in its own format; `instructions` are those datasets."""
 
-    def __init__(self, found: list[Dataset], *, whole: bool = False) -> None:
+    def __init__(self, found: list[Dataset], *, whole: bool) -> None:
         self.formats: dict[Place, Format] = {}
         self.instructions: dict[Place, Dataset] = {dataset.path: dataset for dataset in found}
         for dataset in found:
@@ -250,7 +250,7 @@ class MimicItSource(FileSource):
 
 
 def open_files(
-    config: SourceConfig, base: Path, number: int, bounds: Bounds, *, whole: bool = False
+    config: SourceConfig, base: Path, number: int, *, whole: bool = False
 ) -> MimicItSource | None:
     """The rows of the datasets at a path; None where it holds none, but rows in other files.
 
@@ -275,5 +275,4 @@ def open_files(
         [*files.formats],
         files,
         limit=config.limit,
-        bounds=bounds,
     )
