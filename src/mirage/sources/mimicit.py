@@ -26,7 +26,7 @@ from mirage.record import Span
 from mirage.sources.blocks import Bounds
 from mirage.sources.bytewise import Split
 from mirage.sources.files import FileSource, Format, Piece, Row
-from mirage.sources.json_object import Entries, key_of
+from mirage.sources.json_object import Entries, key_of, value_of
 from mirage.sources.mimicit_files import KNOWN, Dataset, datasets
 from mirage.sources.streams import ByteStream
 
@@ -200,10 +200,7 @@ class Training(Entries):
 
 def shown(raw: bytes) -> Any:
     """The ids of the images of an entry."""
-    try:
-        (entry,) = orjson.loads(b"{" + raw.strip(Entries.blank) + b"}").values()
-    except ValueError:
-        return None
+    entry = value_of(raw)
     return entry.get("image_ids") if isinstance(entry, dict) else None
 
 
