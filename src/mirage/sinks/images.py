@@ -41,6 +41,11 @@ def embedded(image: Image) -> dict[str, Any]:
     return {"bytes": read(image), "path": path if named else None}
 
 
+def unnamed(image: Image) -> Image:
+    """The image as one that becomes a file, whatever it was called."""
+    return Image(None, image.data, image.path, image.member)
+
+
 def read(image: Image) -> bytes:
     try:
         return image.read()
