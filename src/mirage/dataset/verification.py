@@ -92,7 +92,7 @@ def verify(
         plain = source.model_copy(update={"format": None if name else source.format})
         rows = opened(plain, base, room, bare=False)
         found = Verification(name or "rows")
-        rules = container(rows, room)
+        rules = container(rows)
         given = source.image_base_path
         folder = rows.root if given is None else place(base, given)
         locate = among(folder, given=given is not None)
@@ -137,7 +137,7 @@ def look(
     found: Verification,
     report: Report,
     *,
-    together: Together = alone,
+    together: Together,
 ) -> None:
     """One row: what its reader says, and what becomes of its images."""
     if record.fault is not None:
