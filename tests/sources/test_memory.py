@@ -22,7 +22,7 @@ def test_a_list_of_mappings() -> None:
     assert all(record.values is row for record, row in zip(records, rows, strict=True))
 
 
-def test_an_iterator_is_read_once(tmp_path: object) -> None:
+def test_an_iterator_is_read_once() -> None:
     """Its rows can be read twice all the same."""
 
     def rows() -> Iterator[dict[str, int]]:
