@@ -7,6 +7,7 @@ A `Record` comes out of a `Source`; its prompts become `Request`s, which an `Eng
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -51,6 +52,17 @@ class Image(Struct, frozen=True):
     path: str | None = None
     member: Callable[[], bytes] | None = None
     state: tuple[int, int] | None = None
+
+    @property
+    def name(self) -> str | None:
+        """The path or URL that the source gave, alone or beside the bytes."""
+        match self.given:
+            case str(name) | {"path": str(name)} if name[:5].lower() != "data:":
+                return name
+            case os.PathLike():
+                return str(self.given)
+            case _:
+                return None
 
     def read(self) -> bytes:
         """Raises OSError for a file, MediaError for a member that cannot be read."""
