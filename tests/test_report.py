@@ -33,7 +33,7 @@ def test_progress_is_saved_with_its_failures(tmp_path: Path) -> None:
     """By cause, with the first message of each, cut where it is very long."""
     progress = Progress()
     failure = {"boundary": "parse", "kind": "schema", "message": "x" * 9_999}
-    progress.count("partial")
+    progress.counts.count("partial")
     progress.explain([failure, {**failure, "message": "second"}], by_row=True)
     progress.save(tmp_path)
     saved = orjson.loads((tmp_path / "progress.json").read_bytes())

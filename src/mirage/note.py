@@ -13,10 +13,11 @@ import orjson
 from mirage.atomic import write_bytes
 from mirage.config import Loaded
 from mirage.config.environment import REDACTED
-from mirage.errors import ConfigError, Mistake, RunError
+from mirage.errors import ConfigError, Mistake
 from mirage.given import loaded
 from mirage.job import Job
 from mirage.job import run_dir as folder_of
+from mirage.work.folder import read
 from mirage.work.lock import owner_of
 
 NOTE = "run.json"
@@ -55,28 +56,18 @@ def recall(run: Path) -> Loaded:
     if run.is_file():
         alone = loaded(run, {})
         folder = folder_of(alone)
-        noted = read_note(folder)
-        if noted is None and not folder.exists():
+        noted = read(folder / NOTE)
+        if not noted and not folder.exists():
             raise ConfigError([Mistake("", "has not run yet: nothing can have failed", str(run))])
-        if noted is None or noted["config"] != alone.file:
+        if not noted or noted["config"] != alone.file:
             return alone
         return loaded(Path(noted["config"]), recalled(noted["flags"]))
-    noted = read_note(run)
-    if noted is None:
+    noted = read(run / NOTE)
+    if not noted:
         message = f"not the folder of a run from the command line: it holds no {NOTE}"
         raise ConfigError([Mistake("", message, str(run))])
     overrides = recalled(noted["flags"])
     return loaded(Path(noted["config"]), {**overrides, "run": {"dir": str(run.absolute())}})
-
-
-def read_note(folder: Path) -> dict[str, Any] | None:
-    try:
-        note: dict[str, Any] = orjson.loads((folder / NOTE).read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except orjson.JSONDecodeError as exc:
-        raise RunError(f"{folder / NOTE} is damaged: {exc}") from exc
-    return note
 
 
 def recalled(overrides: dict[str, Any]) -> dict[str, Any]:

@@ -159,7 +159,7 @@ class Pipeline(Struct):
                 continue
             run.journal.settle(entries)
             run.owed -= 1
-            self.progress.count(entries[0].kind)
+            self.progress.counts.count(entries[0].kind)
             if failures := [entry.detail["failure"] for entry in entries if entry.kind == FAILED]:
                 self.progress.explain(failures, by_row=entries[0].kind == PARTIAL)
                 self._judge("{boundary}/{kind}: {message}".format(**failures[0]))
@@ -208,10 +208,9 @@ class Pipeline(Struct):
 
 def too_many(counts: Counts, limit: float | int | None) -> str:
     """Why the failures are more than `max_failures` allows; empty where they are not."""
-    settled = counts.written + counts.dropped + counts.failed
     if isinstance(limit, float):
-        if settled >= SHARE_JUDGED_AFTER and counts.failed > limit * settled:
-            share = counts.failed / settled
+        if counts.settled >= SHARE_JUDGED_AFTER and counts.failed > limit * counts.settled:
+            share = counts.failed / counts.settled
             return f"{share:.1%} of the records failed; `max_failures` is {limit:.1%}"
     elif limit is not None and counts.failed > limit:
         return f"{counts.failed:,} records failed; `max_failures` is {limit:,}"

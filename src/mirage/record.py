@@ -7,6 +7,7 @@ A `Record` comes out of a `Source`; its prompts become `Request`s, which an `Eng
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -51,6 +52,17 @@ class Image(Struct, frozen=True):
     path: str | None = None
     member: Callable[[], bytes] | None = None
     state: tuple[int, int] | None = None
+
+    @property
+    def name(self) -> str | None:
+        """The path or URL that the source gave, alone or beside the bytes."""
+        match self.given:
+            case str(name) | {"path": str(name)} if name[:5].lower() != "data:":
+                return name
+            case os.PathLike():
+                return str(self.given)
+            case _:
+                return None
 
     def read(self) -> bytes:
         """Raises OSError for a file, MediaError for a member that cannot be read."""
@@ -209,14 +221,10 @@ class FileState(Struct, frozen=True):
 
 
 class Source(Protocol):
-    """Rows in. A source can be read twice: it cuts itself into spans, and reads any of them."""
+    """Rows in. A source is cut into spans, any of which can be read, and read again."""
 
     def files(self) -> Iterable[FileState]:
         """Every file of the source, in reading order."""
-        ...
-
-    def survey(self, after: Span | None = None) -> Iterator[Span]:
-        """Spans of at most BLOCK_ROWS rows and BLOCK_BYTES bytes, in order, after the given one."""
         ...
 
     def read(self, span: Span) -> Iterator[Record]:

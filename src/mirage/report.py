@@ -63,12 +63,25 @@ class Counts(Struct):
     def add(self, other: Counts) -> None:
         add(self, other)
 
+    def count(self, kind: str) -> None:
+        """One record has been settled, as `kind`."""
+        self.read += 1
+        if kind == "written":
+            self.written += 1
+        elif kind == "dropped":
+            self.dropped += 1
+        else:
+            self.failed += 1
+
+    @property
+    def settled(self) -> int:
+        return self.written + self.dropped + self.failed
+
     @property
     def balanced(self) -> bool:
         """Whether every record, and every row, is accounted for."""
-        records = self.read == self.written + self.dropped + self.failed
         rows = self.rows_made == self.rows_written + self.rows_dropped + self.rows_failed
-        return records and rows
+        return self.read == self.settled and rows
 
     @property
     def fruitless(self) -> bool:
@@ -144,7 +157,7 @@ class Progress(Struct):
 
     @property
     def settled(self) -> int:
-        return self.counts.written + self.counts.dropped + self.counts.failed
+        return self.counts.settled
 
     @property
     def rate(self) -> float:
@@ -158,16 +171,6 @@ class Progress(Struct):
         if self.total is None or not self.rate:
             return None
         return (self.total - self.settled) / self.rate
-
-    def count(self, kind: str) -> None:
-        """One record has been settled, as `kind`."""
-        self.counts.read += 1
-        if kind == "written":
-            self.counts.written += 1
-        elif kind == "dropped":
-            self.counts.dropped += 1
-        else:
-            self.counts.failed += 1
 
     def explain(self, failures: Iterable[Mapping[str, Any]], *, by_row: bool) -> None:
         """Why a record has failed; `by_row` where it was some of its children alone."""

@@ -16,9 +16,9 @@ def under_way() -> Progress:
     progress = Progress(total=200, surveyed=200, in_flight=7, window=8, phase="running")
     progress.started = time.time() - 10
     for _ in range(98):
-        progress.count("written")
+        progress.counts.count("written")
     for _ in range(2):
-        progress.count("failed")
+        progress.counts.count("failed")
         progress.explain([{"boundary": "parse", "kind": "schema", "message": "no"}], by_row=False)
     return progress
 
@@ -39,7 +39,7 @@ def test_failures_of_before_are_counted_without_a_cause() -> None:
     progress = Progress(total=200, phase="running")
     progress.counts.failed = 3
     assert dict(live.described(progress))["failed"] == "3"
-    progress.count("failed")
+    progress.counts.count("failed")
     progress.explain([{"boundary": "parse", "kind": "json", "message": "no"}], by_row=False)
     assert dict(live.described(progress))["failed"] == "4: 1 parse/json"
 

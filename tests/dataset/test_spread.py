@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,8 +40,8 @@ def test_a_million_numbers_take_few_buckets() -> None:
     assert len(spread.buckets) < 12_000
 
 
-def test_what_was_seen_before_is_known_across_batches(tmp_path: Path) -> None:
-    with Seen(tmp_path / "seen.sqlite") as seen:
+def test_what_was_seen_before_is_known_across_batches() -> None:
+    with Seen() as seen:
         for number in [*range(BATCH + 5), *range(BATCH + 5), 0]:
             seen.note(number)
         assert seen.distinct == BATCH + 5

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mirage.errors import SourceError
-from mirage.mixture.dataset import KNOWN
 from mirage.mixture.entries import Entries
+from mirage.sources.mimicit_files import KNOWN
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 VALUES = st.recursive(st.none() | WORDS | st.integers(-9, 9), lambda v: st.lists(v, max_size=3))

@@ -115,7 +115,7 @@ def test_an_epoch_is_written_as_a_dataset_of_mimic_it(tmp_path: Path) -> None:
     assert texts == {item["text"] for item in mirage.load_mixture(tmp_path / "data.yaml")}
 
 
-def test_a_tokenizer_is_needed_for_its_template(tmp_path: Path) -> None:
+def test_a_tokenizer_is_needed_for_its_template() -> None:
     with pytest.raises(ValueError, match="give its folder"):
         rendering("chat")
 

@@ -11,9 +11,9 @@ from mirage.record import Record
 from mirage.sources import BOUNDS, Block, Bounds, Readable, blocks, open_source
 
 
-def opened(folder: Path, path: str, bounds: Bounds = BOUNDS, **keys: Any) -> Readable:
+def opened(folder: Path, path: str, **keys: Any) -> Readable:
     config = SourceConfig(path=path, **keys)
-    return open_source(config, base=folder, number=0, spool=folder / ".spool", bounds=bounds)
+    return open_source(config, base=folder, number=0, spool=folder / ".spool")
 
 
 def read(

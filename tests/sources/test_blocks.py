@@ -22,12 +22,12 @@ def test_small_files_share_a_block_and_a_large_one_is_cut(tmp_path: Path) -> Non
     for number, count in enumerate((2, 3, 12, 1)):
         numbered(tmp_path / "d" / f"{number}.jsonl", count)
     bounds = Bounds(rows=5)
-    found, _ = read(opened(tmp_path, "d", bounds), bounds=bounds)
+    found, _ = read(opened(tmp_path, "d"), bounds=bounds)
     assert [block.rows for block in found] == [5, 5, 5, 3]
     assert [span.file for span in found[0].spans] == ["0.jsonl", "1.jsonl"]
     size = (tmp_path / "d" / "0.jsonl").stat().st_size
     small = Bounds(size=size)
-    found, _ = read(opened(tmp_path, "d", small), bounds=small)
+    found, _ = read(opened(tmp_path, "d"), bounds=small)
     assert all(sum(s.stop - s.start for s in block.spans) <= size for block in found)
 
 
@@ -36,7 +36,7 @@ def test_blocks_come_while_the_source_is_surveyed(tmp_path: Path) -> None:
     numbered(tmp_path / "d" / "0.jsonl", 5)
     numbered(tmp_path / "d" / "1.jsonl", 5)
     bounds = Bounds(rows=2)
-    found = blocks(opened(tmp_path, "d", bounds), (), bounds)
+    found = blocks(opened(tmp_path, "d"), (), bounds)
     assert next(found).rows == 2
     (tmp_path / "d" / "1.jsonl").write_bytes(b"")
     assert [block.rows for block in found] == [2, 1]
@@ -55,8 +55,8 @@ def test_several_sources_are_one(tmp_path: Path) -> None:
     (block,), records = read(sources)
     assert [r.place for r in records] == ["0/a.jsonl#0", "0/a.jsonl#1", "1/b.csv#0", "1/b.csv#1"]
     assert [state.file for state in sources.files()] == ["a.jsonl", "b.csv"]
-    assert list(sources.survey()) == list(block.spans)
-    assert list(sources.survey(block.spans[0])) == list(block.spans[1:])
+    assert list(sources.rest(())) == list(block.spans)
+    assert list(sources.rest(block.spans[:1])) == list(block.spans[1:])
     assert [record.place for record in peek(sources, 3)] == [r.place for r in records[:3]]
     numbered(tmp_path / "a.jsonl", 3)
     _, added = read(sources, [block])
@@ -68,6 +68,6 @@ def test_a_span_of_a_source_that_is_gone(tmp_path: Path) -> None:
     numbered(tmp_path / "a.jsonl", 2)
     one = opened(tmp_path, "a.jsonl")
     other = open_rows([{"n": 1}], number=1)
-    (span,) = other.survey()
+    (span,) = other.rest(())
     assert not Sources([one]).intact(span)
     assert Sources([one, other]).intact(span)

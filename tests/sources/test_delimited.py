@@ -30,7 +30,7 @@ def test_every_row_once_in_order(
     csv.writer(text, delimiter="\t" if tabs else ",").writerows([("a", "b"), *table])
     name = "a.tsv" if tabs else "a.csv"
     (tmp_path / name).write_bytes(text.getvalue().encode())
-    _, records = read(opened(tmp_path, name, Bounds(rows=limit)))
+    _, records = read(opened(tmp_path, name), bounds=Bounds(rows=limit))
     assert [(r.values["a"], r.values["b"]) for r in records] == table
 
 

@@ -76,8 +76,8 @@ def test_an_interrupted_stream_goes_on_where_it_broke(
 
 def test_the_limit_stops_the_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody downloads a dataset for its first rows; a look at them fetches one piece."""
-    stand_in(monkeypatch, lambda *_, **__: stream(10_000, broken_at=40))
-    source = opened(tmp_path, "hf://me/data", Bounds(rows=7), limit=12)
+    stand_in(monkeypatch, lambda *_, **__: stream(10_000, broken_at=300))
+    source = opened(tmp_path, "hf://me/data", limit=12)
     _, records = read(source, bounds=Bounds(rows=7))
     assert [record.values["n"] for record in records] == list(range(12))
     other = opened(tmp_path, "hf://me/other")

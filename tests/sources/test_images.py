@@ -91,7 +91,7 @@ def test_a_replaced_image_is_noticed_and_a_copied_folder_is_not(tmp_path: Path) 
     """What counts is the content of the file, not its time."""
     place = folder(tmp_path, "a.png", "b.png")
     source = opened(tmp_path, "pictures")
-    spans = list(source.survey())
+    spans = list(source.rest(()))
     shutil.copytree(place, tmp_path / "copy")
     assert all(opened(tmp_path, "copy").intact(span) for span in spans)
     (place / "b.png").write_bytes(b"another")

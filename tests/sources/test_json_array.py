@@ -32,7 +32,7 @@ def test_every_element_once_in_order(
     (tmp_path / "a.json").write_text(json.dumps(objects, indent=indent))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(json_array, "CHUNK", chunk)
-        _, records = read(opened(tmp_path, "a.json", Bounds(rows=limit)))
+        _, records = read(opened(tmp_path, "a.json"), bounds=Bounds(rows=limit))
     assert [record.fault for record in records] == [None] * len(objects)
     assert [dict(record.values) for record in records] == objects
 
@@ -42,7 +42,7 @@ def test_every_element_once_in_order(
 def test_any_bytes_are_read_as_they_were_surveyed(tmp_path: Path, data: bytes, limit: int) -> None:
     """Garbage gives faults, and as many of them as the survey promised."""
     (tmp_path / "a.json").write_bytes(data)
-    _, records = read(opened(tmp_path, "a.json", Bounds(rows=limit)))
+    _, records = read(opened(tmp_path, "a.json"), bounds=Bounds(rows=limit))
     assert len({record.place for record in records}) == len(records)
 
 
@@ -68,7 +68,7 @@ def test_any_bytes_are_read_as_they_were_surveyed(tmp_path: Path, data: bytes, l
 def test_malformed_and_torn(tmp_path: Path, text: str, good: list[int | None]) -> None:
     """A broken element is one fault; a torn end is one too, and the rest is read."""
     (tmp_path / "a.json").write_text(text)
-    stored, records = read(opened(tmp_path, "a.json", Bounds(rows=2)))
+    stored, records = read(opened(tmp_path, "a.json"), bounds=Bounds(rows=2))
     assert [record.values.get("n") for record in records] == good
     assert [record.fault is None for record in records] == [n is not None for n in good]
     spans = [span for block in stored for span in block.spans]

@@ -40,7 +40,7 @@ def dataset(
 
 
 def records(folder: Path, path: str = ".", bounds: Bounds = BOUNDS, **keys: Any) -> list[Record]:
-    return read(opened(folder, path, bounds, format="mimic-it", **keys))[1]
+    return read(opened(folder, path, format="mimic-it", **keys), bounds=bounds)[1]
 
 
 def samples(folder: Path, path: str = ".", **keys: Any) -> list[Instruction]:

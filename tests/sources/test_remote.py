@@ -64,9 +64,9 @@ def test_every_format_is_read_as_from_disk(name: str, store: Any, tmp_path: Path
     """Cut into the same spans, with the same rows and the same digests of them."""
     (tmp_path / name).write_bytes(FILES[name])
     store.pipe_file(f"/bucket/in/{name}", FILES[name])
-    here = opened(tmp_path, name, SEVEN)
-    far = opened(tmp_path, f"memory://bucket/in/{name}", SEVEN)
-    pairs = list(zip(here.rest(()), far.rest(()), strict=True))
+    here = opened(tmp_path, name)
+    far = opened(tmp_path, f"memory://bucket/in/{name}")
+    pairs = list(zip(here.rest((), SEVEN), far.rest((), SEVEN), strict=True))
     assert len(pairs) >= 4
     for mine, theirs in pairs:
         assert (mine.file, mine.start, mine.stop, mine.row) == (
@@ -124,16 +124,16 @@ def test_what_is_not_read(names: tuple[str, ...], path: str, said: str, store: A
 def test_a_replaced_object_is_noticed(store: Any, tmp_path: Path) -> None:
     """By the next run; one that has only grown is read on."""
     store.pipe_file("/bucket/a.jsonl", LINES)
-    before = opened(tmp_path, "memory://bucket/a.jsonl", SEVEN)
-    spans, states = list(before.rest(())), list(before.files())
+    before = opened(tmp_path, "memory://bucket/a.jsonl")
+    spans, states = list(before.rest((), SEVEN)), list(before.files())
     assert states == list(opened(tmp_path, "memory://bucket/a.jsonl").files())
     store.pipe_file("/bucket/a.jsonl", LINES + b'{"n": 25}\n')
-    grown = opened(tmp_path, "memory://bucket/a.jsonl", SEVEN)
+    grown = opened(tmp_path, "memory://bucket/a.jsonl")
     assert states != list(grown.files())
     assert all(map(grown.intact, spans))
-    assert [span.rows for span in grown.rest(spans)] == [1]
+    assert [span.rows for span in grown.rest(spans, SEVEN)] == [1]
     store.pipe_file("/bucket/a.jsonl", LINES.replace(b"row 3", b"row X"))
-    changed = opened(tmp_path, "memory://bucket/a.jsonl", SEVEN)
+    changed = opened(tmp_path, "memory://bucket/a.jsonl")
     assert [changed.intact(span) for span in spans] == [False, True, True, True]
     store.rm_file("/bucket/a.jsonl")
     with pytest.raises(SourceChangedError, match="cannot be read any more"):
@@ -146,8 +146,8 @@ def test_a_server_that_tells_no_time(
     """Whether an object was replaced can only be told by its rows: all of them is read again."""
     monkeypatch.setattr("mirage.places.remote.TIMES", ())
     store.pipe_file("/bucket/a.parquet", table())
-    source = opened(tmp_path, "memory://bucket/a.parquet", Bounds(rows=3))
-    for span in source.rest(()):
+    source = opened(tmp_path, "memory://bucket/a.parquet")
+    for span in source.rest((), Bounds(rows=3)):
         before = list(source.read(span))
         assert list(source.read_again(span, frozenset({"n"}))) == before
         assert all(record.digest for record in before)
@@ -156,8 +156,8 @@ def test_a_server_that_tells_no_time(
 def test_a_table_replaced_in_its_store(store: Any, tmp_path: Path) -> None:
     """After it was surveyed: no row of the other object is taken for one of this."""
     store.pipe_file("/bucket/a.parquet", table())
-    source = opened(tmp_path, "memory://bucket/a.parquet", SEVEN)
-    spans = list(source.rest(()))
+    source = opened(tmp_path, "memory://bucket/a.parquet")
+    spans = list(source.rest((), SEVEN))
     assert len(list(source.read(spans[0]))) == spans[0].rows
     store.pipe_file("/bucket/a.parquet", table())
     with pytest.raises(SourceChangedError, match=r"a\.parquet changed"):

@@ -50,7 +50,7 @@ def test_ranges_cover_the_rows(
 def test_every_row_once_in_order(tmp_path: Path, group: int, limit: int) -> None:
     """Spans end inside row groups or behind several of them."""
     stored_table(tmp_path / "a.parquet", 100, group)
-    _, records = read(opened(tmp_path, "a.parquet", Bounds(rows=limit)))
+    _, records = read(opened(tmp_path, "a.parquet"), bounds=Bounds(rows=limit))
     assert [record.values["n"] for record in records] == list(range(100))
     assert records[42].place == "0/a.parquet#42"
     assert len({record.digest for record in records}) == 100
@@ -112,7 +112,7 @@ def test_large_row_groups_are_several_spans(tmp_path: Path) -> None:
     table = pa.table({"x": [bytes([n]) * 100_000 for n in range(64)]})
     pq.write_table(table, tmp_path / "a.parquet", use_dictionary=False)
     bounds = Bounds(size=1_000_000)
-    found, _ = read(opened(tmp_path, "a.parquet", bounds), bounds=bounds)
+    found, _ = read(opened(tmp_path, "a.parquet"), bounds=bounds)
     assert 7 <= len(found) <= 8 and max(block.rows for block in found) <= 10
 
 
@@ -121,7 +121,7 @@ def test_a_replaced_file_is_not_intact(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     stored_table(path, 10, 5)
     source = opened(tmp_path, "a.parquet")
-    (span,) = source.survey()
+    (span,) = source.rest(())
     assert source.intact(span) and list(source.rest([span])) == []
     stored_table(path, 11, 5)
     assert not source.intact(span)
@@ -149,7 +149,7 @@ def test_a_row_group_is_decoded_once_for_all_of_its_spans(
     where two readings go through the file at once, or one leaves spans to others.
     """
     stored_table(tmp_path / "a.parquet", 100, 100)
-    source = opened(tmp_path, "a.parquet", Bounds(rows=10))
+    source = opened(tmp_path, "a.parquet")
     whole, begun = pq.ParquetFile.iter_batches, list[int]()
 
     def watched(file: pq.ParquetFile, *args: Any, **keys: Any) -> Any:
@@ -157,7 +157,7 @@ def test_a_row_group_is_decoded_once_for_all_of_its_spans(
         return whole(file, *args, **keys)
 
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", watched)
-    spans = list(source.survey())
+    spans = list(source.rest((), Bounds(rows=10)))
     for before, span in zip([None, None, None, *spans], spans, strict=False):
         assert [record.values["n"] for record in source.read(span)] == [*range(span.row, span.stop)]
         if before is not None:
@@ -188,8 +188,8 @@ def test_spans_are_read_in_any_order(
                 table = pa.table({"n": numbers, "t": [str(n) for n in numbers]}, schema=schema)
                 file.write_table(table)
                 first += size
-        source = opened(path.parent, path.name, Bounds(rows=limit))
-        spans = list(source.survey())
+        source = opened(path.parent, path.name)
+        spans = list(source.rest((), Bounds(rows=limit)))
         assert sum(span.rows for span in spans) == first
         for number, way in order if spans else ():
             span = spans[number % len(spans)]
@@ -215,8 +215,8 @@ def stored_pair(path: Path, count: int = 100, **keys: Any) -> None:
 def test_what_was_read_is_read_again_in_part(tmp_path: Path, names: set[str]) -> None:
     """Of a file that nobody has touched, the fields that are named; the same rows, undigested."""
     stored_pair(tmp_path / "a.parquet")
-    source = opened(tmp_path, "a.parquet", Bounds(rows=30))
-    for span in source.survey():
+    source = opened(tmp_path, "a.parquet")
+    for span in source.rest((), Bounds(rows=30)):
         whole = list(source.read(span))
         part = list(source.read_again(span, frozenset(names)))
         assert [record.place for record in part] == [record.place for record in whole]
@@ -230,7 +230,7 @@ def test_what_was_not_read_before_is_read_whole(tmp_path: Path) -> None:
     """By this process, and to the end; and where any field may be needed."""
     stored_pair(tmp_path / "a.parquet")
     source = opened(tmp_path, "a.parquet")
-    (span,) = source.survey()
+    (span,) = source.rest(())
     next(source.read(span))
     names = frozenset({"n"})
     whole = list(source.read_again(span, names))
@@ -244,7 +244,7 @@ def test_a_table_that_was_touched_is_read_whole(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     stored_pair(path)
     source = opened(tmp_path, "a.parquet")
-    (span,) = source.survey()
+    (span,) = source.rest(())
     before = list(source.read(span))
     os.utime(path, (1, 1))
     assert list(source.read_again(span, frozenset({"n"}))) == before
@@ -264,7 +264,7 @@ def test_a_damaged_column_that_is_not_read_again(tmp_path: Path) -> None:
     data[at : at + 10] = b"\xff" * 10
     path.write_bytes(data)
     source = opened(tmp_path, "a.parquet")
-    (span,) = source.survey()
+    (span,) = source.rest(())
     assert [record.fault is None for record in source.read(span)] == [False] * 100
     numbers = [record.values["n"] for record in source.read_again(span, frozenset({"n"}))]
     assert numbers == list(range(100))
@@ -274,7 +274,7 @@ def test_a_row_that_cannot_be_read_again(tmp_path: Path, monkeypatch: pytest.Mon
     """It has another digest than the row that was there: no answer is lost without a word."""
     stored_pair(tmp_path / "a.parquet", 5)
     source = opened(tmp_path, "a.parquet")
-    (span,) = source.survey()
+    (span,) = source.rest(())
     before = {record.digest for record in source.read(span)}
 
     def broken(*args: Any, **keys: Any) -> Any:
@@ -290,8 +290,8 @@ def test_a_row_that_cannot_be_read_again(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_table_replaced_before_it_is_read(tmp_path: Path, count: int) -> None:
     """Its rows are not those that were surveyed, and there may be more of them, or fewer."""
     stored_pair(tmp_path / "a.parquet")
-    source = opened(tmp_path, "a.parquet", Bounds(rows=30))
-    first, *others = source.survey()
+    source = opened(tmp_path, "a.parquet")
+    first, *others = source.rest((), Bounds(rows=30))
     assert len(list(source.read(first))) == first.rows
     stored_pair(tmp_path / "a.parquet", count)
     for span in others:
@@ -312,12 +312,11 @@ def test_damage_is_the_same_in_any_order(tmp_path: Path) -> None:
             file.write_table(pa.table({"text": rows}))
     data = path.read_bytes()
     path.write_bytes(data.replace(b"row 000110", b"row 000x10"))
-    bounds = Bounds(rows=40)
-    spans = list(opened(tmp_path, "a.parquet", bounds).survey())
+    source = opened(tmp_path, "a.parquet")
+    spans = list(source.rest((), Bounds(rows=40)))
     assert [span.rows for span in spans] == [40, 40, 40]
-    source = opened(tmp_path, "a.parquet", bounds)
     in_order = [record for span in spans for record in source.read(span)]
-    alone = [r for span in spans for r in opened(tmp_path, "a.parquet", bounds).read(span)]
+    alone = [r for span in spans for r in opened(tmp_path, "a.parquet").read(span)]
     assert [record.digest for record in alone] == [record.digest for record in in_order]
     assert [record.fault is None for record in alone] == [True] * 100 + [False] * 20
 
@@ -326,7 +325,7 @@ def test_ids_are_read_again_with_what_is_needed(tmp_path: Path) -> None:
     """A record's place is its id, whatever the output needs."""
     stored_pair(tmp_path / "a.parquet", 5)
     source = opened(tmp_path, "a.parquet", id="text")
-    (span,) = source.survey()
+    (span,) = source.rest(())
     places = [record.place for record in source.read(span)]
     again = list(source.read_again(span, frozenset({"n"})))
     assert [record.place for record in again] == places
@@ -341,7 +340,7 @@ def test_an_arrow_file_is_read_again_in_part(tmp_path: Path) -> None:
     data = datasets.Dataset.from_list([{"n": n, "text": str(n)} for n in range(25)])
     data.save_to_disk(tmp_path / "saved")
     source = opened(tmp_path, "saved")
-    (span,) = source.survey()
+    (span,) = source.rest(())
     assert len(list(source.read(span))) == 25
     again = [(record.values, record.digest) for record in source.read_again(span, frozenset("n"))]
     assert again == [({"n": n}, b"") for n in range(25)]
@@ -370,7 +369,8 @@ def test_a_dataset_saved_to_disk(tmp_path: Path) -> None:
     """Its Arrow files are read without the library, in the order that its state names."""
     data = datasets.Dataset.from_list([{"n": n, "kind": [str(n)]} for n in range(25)])
     data.save_to_disk(tmp_path / "saved", num_shards=3)
-    assert [row["n"] for row in rows(tmp_path, "saved", bounds=Bounds(rows=4))] == list(range(25))
+    _, records = read(opened(tmp_path, "saved"), bounds=Bounds(rows=4))
+    assert [record.values["n"] for record in records] == list(range(25))
 
 
 def test_the_splits_of_a_saved_dataset(tmp_path: Path) -> None:

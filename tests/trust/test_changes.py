@@ -264,7 +264,7 @@ def test_a_python_step_is_kept_across_a_change(trial: Trial, tmp_path: Path) -> 
     assert trial.output()[20]["loud"] == "ANOTHER"
 
 
-def test_another_dataset_in_its_place(server: MockServer, trial: Trial, tmp_path: Path) -> None:
+def test_another_dataset_in_its_place(server: MockServer, trial: Trial) -> None:
     """A dataset that was replaced, changed or deleted is published again, without a call."""
     calls(server, trial)
     before = trial.data()

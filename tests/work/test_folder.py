@@ -38,9 +38,6 @@ class Shelf:
     def files(self) -> Iterator[FileState]:
         return (FileState(name, 1, time) for name, time in self.times.items())
 
-    def survey(self, after: Span | None = None) -> Iterator[Span]:
-        raise NotImplementedError
-
     def read(self, span: Span) -> Iterator[Record]:
         raise NotImplementedError
 

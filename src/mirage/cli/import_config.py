@@ -56,22 +56,15 @@ def import_config(config: Path, out: Path | None, as_json: bool) -> int:
 
 
 def imported(config: Path, folder: Path) -> Imported:
+    from mirage.config.document import read_text
     from mirage.config.imported import import_config as convert
-    from mirage.errors import ConfigError, Mistake
 
-    try:
-        text = config.read_text("utf-8-sig")
-    except UnicodeDecodeError as exc:
-        raise ConfigError([Mistake("", "not UTF-8 text", str(config))]) from exc
-    except OSError as exc:
-        message = f"cannot be read: {exc.strerror or exc}"
-        raise ConfigError([Mistake("", message, str(config))]) from exc
     here = Path.cwd()
 
     def columns(source: dict[str, Any]) -> Sequence[str] | None:
         return columns_of(source, here / folder)
 
-    return convert(text, str(config), root=here, folder=here / folder, columns=columns)
+    return convert(read_text(config), str(config), root=here, folder=here / folder, columns=columns)
 
 
 def columns_of(given: dict[str, Any], base: Path) -> list[str] | None:

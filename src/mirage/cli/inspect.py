@@ -11,7 +11,7 @@ from mirage.cli import options
 from mirage.cli.convert import image_base_path, images_store
 from mirage.cli.live import counting
 from mirage.cli.preview import as_text
-from mirage.cli.table import Cell, table
+from mirage.cli.table import table
 from mirage.cli.text import (
     LABEL,
     clean,
@@ -112,7 +112,7 @@ def told(found: Inspection) -> Iterator[tuple[str, str]]:
 
 def columns(found: Inspection) -> str:
     """The table of columns."""
-    rows: list[list[Cell]] = []
+    rows: list[list[str]] = []
     for name, column in [*found.columns.items()][:SHOWN]:
         kinds = " | ".join(kind for kind, _ in column.kinds.most_common()) or "-"
         lengths = column.lengths
@@ -140,7 +140,7 @@ def measures(found: Inspection) -> Iterator[tuple[str, Spread]]:
         yield "image bytes", images.bytes
 
 
-def measured(label: str, spread: Spread) -> list[Cell]:
+def measured(label: str, spread: Spread) -> list[str]:
     return [label, *(f"{n:,}" for n in spread.summary().values()), sparks(spread)]
 
 

@@ -13,7 +13,6 @@ from mirage.cli.text import command, counted, fields, near, say, say_json
 
 if TYPE_CHECKING:
     from mirage.job import Job
-    from mirage.scale.slurm import Allocation
 
 
 @click.command(
@@ -66,11 +65,13 @@ def launch(config: Path, nodes: int, only_print: bool, as_json: bool, **given: A
     folder = job.folder.root.absolute() / "slurm"
     arrays = slurm.submitted(folder)
     there = [] if only_print else slurm.waiting(arrays)
-    count = min(nodes - len(there), owed(job))
+    left = owed(job)
+    count = min(nodes - len(there), left)
     if count < 1:
-        why = "nothing is owed" if not owed(job) else f"{counted(len(there), 'job')} are there"
+        why = f"{counted(len(there), 'job')} are there" if left else "nothing is owed"
         return told({"submitted": None, "tasks": 0, "reason": why}, as_json)
-    name, array = folder.parent.name, (words(config, nodes, flags), allocation(count, given))
+    array = (words(config, nodes, flags), slurm.Allocation(count, **given))
+    name = folder.parent.name
     if only_print:
         say(slurm.script(name, folder, *array).rstrip("\n"))
         return 0
@@ -88,12 +89,6 @@ def owed(job: Job) -> int:
     if not job.folder.surveyed:
         return sys.maxsize
     return len(standing(job.work, job.folder.blocks()).owed)
-
-
-def allocation(count: int, given: dict[str, Any]) -> Allocation:
-    from mirage.scale.slurm import Allocation
-
-    return Allocation(count, **given)
 
 
 def words(config: Path, nodes: int, flags: dict[str, Any]) -> list[str]:

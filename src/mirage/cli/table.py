@@ -8,12 +8,11 @@ import click
 
 from mirage.cli.text import short, width
 
-Cell = str
 GAP = "  "
 LEAST = 8
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[Cell]], *, words: int = 1) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 1) -> str:
     """Lines under a dim head. The first `words` columns, and one called "spread", are set flush
     left; the former give way where the terminal is too narrow.
     """

@@ -139,12 +139,7 @@ def inspect(
     from mirage.dataset import inspection, stores
 
     if format == stores.STORE or (format is None and is_store(path)):
-        where, base = Path(path), Path.cwd()
-        return meant(
-            lambda: inspection.inspect_store(
-                where, base=base, limit=limit, count=count, progress=progress
-            )
-        )
+        return meant(lambda: inspection.inspect_store(Path(path), limit, count, progress))
 
     def look() -> Inspection:
         asked = source(path, format, image_base_path, images_store)

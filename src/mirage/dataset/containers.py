@@ -7,7 +7,6 @@ note.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,6 +25,7 @@ from mirage.sources.json_array import JsonArray
 from mirage.sources.lines import Lines
 from mirage.sources.tables import Tables
 from mirage.sources.webdataset import Shards
+from mirage.store.index import scratch
 
 LOOKED_AT = 5
 """How many samples `load_dataset("webdataset")` tells the columns by."""
@@ -46,13 +46,13 @@ class Container(Protocol):
         ...
 
 
-def container(rows: FileSource, room: Path) -> Container | None:
-    """The rules for the files of a source; None where there are none. `room` is for an index."""
+def container(rows: FileSource) -> Container | None:
+    """The rules for the files of a source; None where there are none."""
     match rows.format:
         case Shards():
-            return Archives(Index(room / "keys.sqlite"))
+            return Archives(Index())
         case WithImages():
-            return Folder(rows, Index(room / "named.sqlite"))
+            return Folder(rows, Index())
         case Tables() if rows.growing is None and isinstance(rows.root, Path):
             return TableFiles(rows)
         case Lines() | JsonArray():
@@ -64,10 +64,8 @@ def container(rows: FileSource, room: Path) -> Container | None:
 class Index:
     """Short texts by 64-bit keys, on disk: memory does not grow with the dataset."""
 
-    def __init__(self, path: Path) -> None:
-        self.database = sqlite3.connect(path, isolation_level=None)
-        self.database.execute("PRAGMA journal_mode = OFF")
-        self.database.execute("PRAGMA synchronous = OFF")
+    def __init__(self) -> None:
+        self.database = scratch()
         self.database.execute("CREATE TABLE known (key INTEGER PRIMARY KEY, text) WITHOUT ROWID")
 
     def add(self, name: str, text: str = "") -> str | None:

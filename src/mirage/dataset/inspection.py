@@ -31,7 +31,6 @@ from mirage.formats.shape import Locate, Reading, Shape, among
 from mirage.media import guard, recognise, sniff
 from mirage.places import place
 from mirage.record import Image, Record
-from mirage.sources import BOUNDS
 from mirage.sources.files import FileSource
 from mirage.sources.mimicit import open_files
 from mirage.store import Entry, ImageStore, unpacked
@@ -147,22 +146,15 @@ def inspect(
                 yield from ((record, form) for record in rows.read(span))
 
         locate = among(folder, given=given is not None)
-        return Look(found, locate, count, progress, *indexes(room)).over(records())
+        return Look(found, locate, count, progress).over(records())
 
 
-def inspect_store(
-    path: Path,
-    *,
-    base: Path,
-    limit: int | None = None,
-    count: int = 0,
-    progress: Progress = lambda rows: None,
-) -> Inspection:
+def inspect_store(path: Path, limit: int | None, count: int, progress: Progress) -> Inspection:
     """Look at an image store: a row is a key and an image, and one is repeated where its key is.
 
     Raises ValueError where there is no store at the path.
     """
-    with scratch() as room, open_store(path) as store:
+    with open_store(path) as store:
 
         def records() -> Iterator[tuple[Record, None]]:
             for entry in islice(store.entries(), limit):
@@ -173,7 +165,7 @@ def inspect_store(
 
         files = sum(1 for _ in path.glob("*.parquet")) if path.is_dir() else 1
         found, locate = Inspection(STORE, files), among(None, given=False)
-        return Look(found, locate, count, progress, *indexes(room)).over(records())
+        return Look(found, locate, count, progress).over(records())
 
 
 def text_of(store: ImageStore, entry: Entry) -> bytes:
@@ -182,25 +174,20 @@ def text_of(store: ImageStore, entry: Entry) -> bytes:
 
 def as_kept(source: SourceConfig, name: str | None, base: Path, room: Path) -> FileSource:
     """The rows as they stand in their files: not yet as samples."""
-    files = open_files(source, base, 0, BOUNDS) if name == "mimic-it" else None
+    files = open_files(source, base, 0) if name == "mimic-it" else None
     plain = source.model_copy(update={"format": None if name else source.format})
     return files or opened(plain, base, room)
 
 
-def indexes(room: Path) -> tuple[Seen, Seen]:
-    """What was seen before, of texts and of pictures, on disk in `room`."""
-    return Seen(room / "rows.sqlite"), Seen(room / "images.sqlite")
-
-
 class Look(Struct):
-    """The pass over the rows."""
+    """The pass over the rows; `texts` and `pictures` are what was seen before."""
 
     found: Inspection
     locate: Locate
     count: int
     progress: Progress
-    texts: Seen
-    pictures: Seen
+    texts: Seen = field(default_factory=Seen)
+    pictures: Seen = field(default_factory=Seen)
     kept: dict[int, Row] = {}
     dice: random.Random = field(default_factory=lambda: random.Random(0))
 
@@ -273,7 +260,9 @@ class Look(Struct):
         images.widths.add(size.width)
         images.heights.add(size.height)
         images.bytes.add(len(data))
-        return self.pictures.note(data)
+        digest = xxh3_128_digest(data)
+        self.pictures.add(digest)
+        return digest
 
     def keep(self, place: str, values: Mapping[str, Any], sample: Instruction | None) -> None:
         """Keep each row with the same chance (Vitter's algorithm R)."""

@@ -13,7 +13,6 @@ from mirage.dataset.verification import STEP, Report, Verification
 from mirage.formats import shape
 from mirage.formats.shape import Reading, among
 from mirage.places import RemotePath, place
-from mirage.sources import BOUNDS
 from mirage.sources.mimicit import open_files
 from mirage.sources.mimicit_files import datasets
 
@@ -41,7 +40,7 @@ def verify(
         return None
     if not asked and (source.format or not datasets(path, asked=False)):
         return None
-    rows = open_files(source, base, 0, BOUNDS, whole=True)
+    rows = open_files(source, base, 0, whole=True)
     if rows is None:
         return None
     files, found, form = rows.format, Verification(NAME), shape(NAME)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from msgspec import Struct, field
 from xxhash import xxh3_128_digest
+
+from mirage.store.index import scratch
 
 BITS = 10
 BATCH = 10_000
@@ -63,23 +63,18 @@ class Spread(Struct):
 
 
 class Seen:
-    """Digests of 128 bits in an index on disk, which goes with the folder it is in."""
+    """Digests of 128 bits in a temporary index on disk."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self) -> None:
         self._distinct = 0
         self._held: list[tuple[bytes]] = []
-        self._database = sqlite3.connect(path, isolation_level=None)
-        for pragma in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -65536"):
-            self._database.execute(f"PRAGMA {pragma}")
+        self._database = scratch()
+        self._database.execute("PRAGMA cache_size = -65536")
         self._database.execute("CREATE TABLE seen (digest BLOB PRIMARY KEY) WITHOUT ROWID")
 
-    def note(self, *values: Any) -> bytes:
-        """Add what some values hold; their digest."""
-        whole = len(values) == 1 and isinstance(values[0], bytes)
-        data = values[0] if whole else repr(values).encode("utf-8", "surrogatepass")
-        digest = xxh3_128_digest(data)
-        self.add(digest)
-        return digest
+    def note(self, *values: Any) -> None:
+        """Add what some values hold."""
+        self.add(xxh3_128_digest(repr(values).encode("utf-8", "surrogatepass")))
 
     @property
     def distinct(self) -> int:

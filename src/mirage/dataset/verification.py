@@ -92,7 +92,7 @@ def verify(
         plain = source.model_copy(update={"format": None if name else source.format})
         rows = opened(plain, base, room, bare=False)
         found = Verification(name or "rows")
-        rules = container(rows, room)
+        rules = container(rows)
         given = source.image_base_path
         folder = rows.root if given is None else place(base, given)
         locate = among(folder, given=given is not None)
@@ -137,7 +137,7 @@ def look(
     found: Verification,
     report: Report,
     *,
-    together: Together = alone,
+    together: Together,
 ) -> None:
     """One row: what its reader says, and what becomes of its images."""
     if record.fault is not None:
@@ -155,7 +155,8 @@ def look(
         try:
             decoded(image, reading)
         except MediaError as exc:
-            reading.fault(f"image-{exc.kind}", f"{named(image)}: {exc.message}")
+            name = image.name or "an image"
+            reading.fault(f"image-{exc.kind}", f"{name}: {exc.message}")
     for fault in reading.faults:
         found.tell(record.place, fault, report)
 
@@ -182,12 +183,6 @@ def decoded(image: Image, reading: Reading) -> None:
     guard(data)
     with boundary(MediaError, "broken"), Pillow.open(io.BytesIO(data)) as picture:
         picture.load()
-    kind, said = sniff(data), SUFFIXES.get(PurePath(named(image)).suffix.lower())
+    kind, said = sniff(data), SUFFIXES.get(PurePath(image.name or "").suffix.lower())
     if said is not None and said != kind:
-        reading.note("image-name", f"{named(image)} holds {kind}")
-
-
-def named(image: Image) -> str:
-    """The name that an image came with."""
-    given = image.given.get("path") if isinstance(image.given, Mapping) else image.given
-    return given if isinstance(given, str) and given[:5].lower() != "data:" else "an image"
+        reading.note("image-name", f"{image.name} holds {kind}")

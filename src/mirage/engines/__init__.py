@@ -12,16 +12,13 @@ What they share: `window.py`, `retry.py`, `chat.py`, `lettered.py`, `thoughts.py
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import orjson
 
 from mirage.config import SERVED
 from mirage.config.engines import DEMO
 from mirage.config.models import EngineConfig
+from mirage.engines.weights import qualified
 from mirage.errors import ConfigError, Mistake
 from mirage.record import Engine
 
@@ -73,7 +70,7 @@ def identity(config: EngineConfig, backend: str, base: Path = Path()) -> str:
     """
     match backend:
         case "openai":
-            return _qualified(config.model_path or "", config.extra_body)
+            return qualified(config.model_path or "", config.extra_body)
         case "sglang" | "vllm":
             from mirage.engines.gpu import config as gpu
 
@@ -92,7 +89,7 @@ def identity(config: EngineConfig, backend: str, base: Path = Path()) -> str:
             return folder_identity(config, base)
         case "fake":
             args = {key: value for key, value in config.args.items() if key != "latency"}
-            return _qualified("fake", args)
+            return qualified("fake", args)
         case _:
             raise ConfigError([_not_served("engine", backend)])
 
@@ -117,13 +114,6 @@ def describe(engine: Engine) -> dict[str, Any]:
     can = engine.abilities
     details: dict[str, Any] = getattr(engine, "details", {})
     return {**details, "capacity": engine.capacity, "images": can.images, "schema": can.schema}
-
-
-def _qualified(name: str, extras: Mapping[str, Any]) -> str:
-    if not extras:
-        return name
-    dumped = orjson.dumps(extras, option=orjson.OPT_SORT_KEYS, default=str)
-    return f"{name}+{hashlib.blake2b(dumped, digest_size=8).hexdigest()}"
 
 
 def _not_served(name: str, backend: str) -> Mistake:

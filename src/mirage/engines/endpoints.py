@@ -225,7 +225,7 @@ class Endpoints:
 
     # -- choosing --------------------------------------------------------------------------------
 
-    def _choose(self, tried: Collection[Endpoint] = ()) -> Turn | None:
+    def _choose(self, tried: Collection[Endpoint]) -> Turn | None:
         """The trial of one that has rested; or the least busy of those with room; None where there
         is neither.
         """

@@ -1,14 +1,28 @@
-"""What request keys call a model whose files are here: a hash that does not take minutes."""
+"""What request keys call a model: its name and what else decides its answers; where its files are
+here, a hash that does not take minutes.
+"""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import orjson
 
 WHOLE = 64 << 20
 SAMPLE, SAMPLES = 64 << 10, 64
 WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
 DESCRIBED = (".json", ".jinja", ".model", ".txt", ".py", *WEIGHTS)
+
+
+def qualified(name: str, extras: Mapping[str, Any]) -> str:
+    """A model's name with a hash of what else decides its answers, where there is anything."""
+    if not extras:
+        return name
+    dumped = orjson.dumps(extras, option=orjson.OPT_SORT_KEYS, default=str)
+    return f"{name}+{hashlib.blake2b(dumped, digest_size=8).hexdigest()}"
 
 
 def content_digest(path: Path) -> str:

@@ -147,9 +147,7 @@ def is_box(box: Any) -> bool:
     return isinstance(box, list) and len(box) == 4 and all(type(x) in (int, float) for x in box)
 
 
-def conversation(
-    found: Any, reading: Reading, roles: Mapping[str, Role] = ROLES
-) -> tuple[str, tuple[Turn, ...]]:
+def conversation(found: Any, reading: Reading) -> tuple[str, tuple[Turn, ...]]:
     """The system message and the turns of a list of messages."""
     if not isinstance(found, list):
         reading.fault("messages", f"'messages' is {word(found)}, not a list")
@@ -166,8 +164,8 @@ def conversation(
             if IMAGE in parts:
                 reading.fault("system-image", "the system message has an image")
             system = "".join(part for part in parts if isinstance(part, str))
-        elif isinstance(role, str) and role in roles:
-            turns.append(turn(roles[role], *parts))
+        elif isinstance(role, str) and role in ROLES:
+            turns.append(turn(ROLES[role], *parts))
         else:
             reading.fault("roles", f"message {number} has the role {role!r}")
     return system, tuple(turns)

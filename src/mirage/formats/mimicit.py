@@ -15,7 +15,7 @@ pipeline/mimicit_utils/mimicit_dataset.py, whose prompts make the words in RESER
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from mirage.formats.instruction import Instruction, Shown, Turn, in_front, turn
@@ -32,9 +32,9 @@ class EntryRow(dict[str, Any]):
 
     __slots__ = ("faults",)
 
-    def __init__(self, values: Mapping[str, Any], faults: Iterable[Fault] = ()) -> None:
+    def __init__(self, values: Mapping[str, Any], faults: list[Fault]) -> None:
         super().__init__(values)
-        self.faults = tuple(faults)
+        self.faults = faults
 
 
 class MimicIt:

@@ -109,7 +109,7 @@ WORDS |= {float: "a number", bool: "a boolean", type(None): "null", Mapping: "an
 
 
 def word(found: Any) -> str:
-    return WORDS.get(type(found), f"{type(found).__name__}")
+    return WORDS.get(type(found), type(found).__name__)
 
 
 def stands(folder: Path) -> bool:

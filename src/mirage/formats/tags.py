@@ -30,9 +30,7 @@ def tagged(turn: Turn, gap: str = "", reserved: tuple[str, ...] = (TAG,)) -> str
 
     Raises SinkError("format") where the text itself holds one of the `reserved` words.
     """
-    for word in reserved:
-        if word in turn.text:
-            raise SinkError("format", f"a text holds {word}, which would be read as a tag")
+    untagged(turn.text, "a text", reserved)
     return "".join(part if isinstance(part, str) else TAG + gap for part in turn.parts)
 
 

@@ -95,7 +95,7 @@ class Fetcher:
             what = f"{door.refused} is not a public address"
             hint = "`run.fetch.private: true` allows it"
             return MediaError("private", f"{what}, and {hint}: {shown(url)}")
-        if received.over or code == pycurl.E_FILESIZE_EXCEEDED:
+        if received.size > received.limit or code == pycurl.E_FILESIZE_EXCEEDED:
             return MediaError(
                 "large", f"more than the limit of {received.limit:,} bytes: {shown(url)}"
             )
@@ -158,12 +158,10 @@ class Received:
         self.limit = limit
         self.pieces: list[bytes] = []
         self.size = 0
-        self.over = False
 
     def take(self, piece: bytes) -> int | None:
         self.size += len(piece)
         if self.size > self.limit:
-            self.over = True
             return 0
         self.pieces.append(piece)
         return None
@@ -223,7 +221,7 @@ def ascii_url(url: str) -> str:
         split = urlsplit(url)
         host, port = split.hostname or "", split.port
         host = host if ":" in host or host.isascii() else host.encode("idna").decode()
-    except (ValueError, UnicodeError) as exc:
+    except ValueError as exc:
         raise MediaError("refused", f"not a URL: {shown(url)} ({exc})") from None
     if not host or "@" in split.netloc:
         why = "no host" if not host else "a name or a password"

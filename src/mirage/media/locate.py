@@ -52,8 +52,6 @@ def locate(
     """
     if value is None:
         return None
-    if isinstance(value, str):
-        return from_text(value, value, base, web)
     if isinstance(value, list | tuple):
         return tuple(item_of(item, base, web) for item in value)
     return one(value, base, web)

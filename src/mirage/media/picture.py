@@ -12,8 +12,7 @@ import io
 import math
 import struct
 import time
-from collections.abc import Iterator, Mapping
-from pathlib import PurePath
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
 
 from mirage.errors import MediaError, boundary
@@ -51,14 +50,8 @@ def picture(image: Image, abilities: Abilities) -> Picture:
     try:
         return seen(data, digest, abilities)
     except MediaError as error:
-        raise MediaError(error.kind, f"{error.message}{named(image)}") from error
-
-
-def named(image: Image) -> str:
-    """What a record calls an image, for the end of a message; empty where that is no name."""
-    given = image.given.get("path") if isinstance(image.given, Mapping) else image.given
-    is_name = isinstance(given, str | PurePath) and str(given)[:5].lower() != "data:"
-    return f": {short(str(given))}" if is_name else ""
+        named = "" if image.name is None else f": {short(image.name)}"
+        raise MediaError(error.kind, f"{error.message}{named}") from error
 
 
 def seen(data: bytes, digest: str, abilities: Abilities) -> Picture:

@@ -10,7 +10,7 @@ import hashlib
 import os
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -138,8 +138,8 @@ def url_of(image: Image) -> str | None:
     """The URL that an image stands for; None for any other image."""
     if image.path is None or image.member is not None:
         return None
-    given = image.given.get("path") if isinstance(image.given, Mapping) else image.given
-    return given if isinstance(given, str) and is_url(given) else None
+    name = image.name
+    return name if name is not None and is_url(name) else None
 
 
 def filled(path: str) -> bool:

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msgspec import Struct
 
@@ -22,11 +22,10 @@ from mirage.formats.shape import Reading, among, word
 from mirage.mixture.declaration import Declared
 from mirage.mixture.entries import Entries
 from mirage.record import Image
+from mirage.sources.mimicit_files import KNOWN
+from mirage.sources.shaped import broken as told
+from mirage.store import ImageStore, open_store
 
-if TYPE_CHECKING:
-    from mirage.store import ImageStore
-
-KNOWN = frozenset({b'"instruction"', b'"answer"', b'"image_ids"', b'"rel_ins_ids"'})
 SHAPE = MimicIt()
 LOCATE = among(None, given=False)
 
@@ -51,9 +50,9 @@ class Example(Struct, frozen=True):
 class Dataset:
     """A declared dataset, opened. Raises ConfigError where a file cannot be what it shall be."""
 
-    def __init__(self, declared: Declared, stores: Stores | None = None) -> None:
+    def __init__(self, declared: Declared, stores: Stores) -> None:
         self.declared = declared
-        self.stores = stores or Stores()
+        self.stores = stores
         try:
             self.instructions = Entries(declared.instructions, KNOWN)
             self.train = None if declared.train is None else Entries(declared.train)
@@ -155,8 +154,6 @@ class Stores:
 
     def at(self, path: Path) -> ImageStore:
         """Raises ValueError or OSError where there is no store at the path."""
-        from mirage.store import open_store
-
         if self._process != os.getpid():
             self._inherited = self._opened  # not closed here: they are the other process's
             self._opened, self._process = {}, os.getpid()
@@ -175,8 +172,6 @@ class Stores:
 
 def broken(reading: Reading) -> SourceError:
     """What is wrong with an example, as one error."""
-    from mirage.sources.shaped import broken as told
-
     return told(reading, SHAPE.name)
 
 

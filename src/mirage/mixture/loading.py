@@ -16,7 +16,7 @@ from typing import Any
 
 from mirage.mixture.dataset import Example, bytes_of
 from mirage.mixture.mixture import Mixture
-from mirage.mixture.writing import Render, rendered
+from mirage.mixture.writing import Render
 
 Transform = Callable[[Any], Any]
 
@@ -29,9 +29,7 @@ class Examples:
     for; `mirage mix` finds all of them beforehand.
     """
 
-    def __init__(
-        self, mixture: Mixture, render: Render = rendered, transform: Transform | None = None
-    ) -> None:
+    def __init__(self, mixture: Mixture, render: Render, transform: Transform | None) -> None:
         self.mixture = mixture
         self.render = render
         self.transform = transform
@@ -71,7 +69,7 @@ class Batches:
     `set_epoch` gives another order; the same epoch always gives the same one.
     """
 
-    def __init__(self, mixture: Mixture, size: int, *, drop_last: bool = False) -> None:
+    def __init__(self, mixture: Mixture, size: int, *, drop_last: bool) -> None:
         if size < 1:
             raise ValueError(f"a batch has at least one example, not {size}")
         self.mixture = mixture

@@ -98,13 +98,9 @@ class Rows:
     def files(self) -> Iterable[FileState]:
         return ()
 
-    def survey(self, after: Span | None = None) -> Iterator[Span]:
-        return self.rest([after] if after else ())
-
-    def rest(self, stored: Sequence[Span], bounds: Bounds | None = None) -> Iterator[Span]:
-        step = (bounds or BOUNDS).rows
-        for start in range(stored[-1].stop if stored else 0, len(self.order), step):
-            stop = min(start + step, len(self.order))
+    def rest(self, stored: Sequence[Span], bounds: Bounds = BOUNDS) -> Iterator[Span]:
+        for start in range(stored[-1].stop if stored else 0, len(self.order), bounds.rows):
+            stop = min(start + bounds.rows, len(self.order))
             yield Span(FILE, start, stop, start, stop - start, "")
 
     def read(self, span: Span) -> Iterator[Record]:

@@ -19,6 +19,7 @@ from mirage.record import Image, PartReport
 from mirage.sinks.apart import apart, keys
 from mirage.sinks.columns import ConflictError, Types, named, together, widened
 from mirage.sinks.dataset import new_folder, refuse_foreign
+from mirage.sinks.images import unnamed
 from mirage.sinks.jsonl import JsonlSink
 
 METADATA = "metadata.jsonl"
@@ -125,8 +126,3 @@ def named_by(kind: str, column: str) -> str:
     """The key that names the files of a column."""
     key = "file_name" if kind == "image" else "file_names"
     return key if column == kind else f"{column}_{key}"
-
-
-def unnamed(image: Image) -> Image:
-    """The image as one that becomes a file, whatever it was called."""
-    return Image(None, image.data, image.path, image.member)

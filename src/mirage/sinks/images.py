@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -36,9 +35,12 @@ def reference(image: Image) -> str | None:
 
 def embedded(image: Image) -> dict[str, Any]:
     """An image as Hugging Face stores it: its bytes, and its path where it came with one."""
-    path = image.given.get("path") if isinstance(image.given, Mapping) else reference(image)
-    named = isinstance(path, str) and path[:5].lower() != "data:"
-    return {"bytes": read(image), "path": path if named else None}
+    return {"bytes": read(image), "path": image.name}
+
+
+def unnamed(image: Image) -> Image:
+    """The image as one that becomes a file, whatever it was called."""
+    return Image(None, image.data, image.path, image.member)
 
 
 def read(image: Image) -> bytes:

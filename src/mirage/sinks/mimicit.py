@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 import orjson
 from msgspec import Struct, field
@@ -25,12 +25,12 @@ from mirage import atomic
 from mirage.errors import RunError, SinkError
 from mirage.formats import shape
 from mirage.formats.instruction import Instruction
-from mirage.formats.shape import Shape, fit
+from mirage.formats.shape import Shape
 from mirage.record import Image, PartReport
 from mirage.sinks.images import read, reference
 from mirage.sinks.jsonl import hides
 from mirage.sinks.mimicit_parts import TABLES, Claims, entry_ids, images_of, opened, samples_of
-from mirage.sinks.shaped import sample_of
+from mirage.sinks.shaped import fitted
 from mirage.store import StoreWriter
 
 META = {"version": "0.0.1", "time": "", "author": ""}
@@ -41,10 +41,11 @@ REMEMBERED = 10_000
 class MimicItSink(Struct):
     """A folder of the three files; `meta` is what the instructions say of themselves."""
 
+    suffix: ClassVar[str] = ".sqlite"
+
     path: Path
     meta: Mapping[str, str] = {}
     strict: bool = False
-    suffix: str = ".sqlite"
     shape: Shape = field(default_factory=partial(shape, "mimic-it"))
 
     @property
@@ -99,7 +100,7 @@ class MimicItSink(Struct):
         """The rows of the part."""
         for number, row in enumerate(rows):
             try:
-                sample, missing = self.fitted(row)
+                sample, missing = fitted(row, self.shape, strict=self.strict)
                 if claims is not None:
                     at = claims.first[part] + number
                     sample, missing = self.placed(sample, missing, at, claims)
@@ -112,13 +113,6 @@ class MimicItSink(Struct):
             done.lost.update(missing)
             done.rows += 1
             yield values
-
-    def fitted(self, row: Mapping[str, Any]) -> tuple[Instruction, tuple[str, ...]]:
-        """The sample of a row as it can be held, and the names of what it loses."""
-        sample, lost = fit(sample_of(row), self.shape)
-        if lost and self.strict:
-            raise SinkError("loss", f"{self.shape.name} has no place for {', '.join(lost)}")
-        return sample, lost
 
     def placed(
         self, sample: Instruction, lost: tuple[str, ...], row: int, claims: Claims

@@ -19,6 +19,7 @@ from mirage.formats import recognise, shape
 from mirage.formats.instruction import Instruction, Shown
 from mirage.formats.shape import Reading, Shape, among, fit
 from mirage.record import Image, PartReport
+from mirage.sinks.images import unnamed
 from mirage.sinks.over import Over
 
 
@@ -60,9 +61,7 @@ class ShapedSink(Over):
 
     def native(self, row: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[str, ...]]:
         """The format's row of a sample, and the names of what it loses."""
-        sample, lost = fit(sample_of(row), self.shape)
-        if lost and self.strict:
-            raise SinkError("loss", f"{self.shape.name} has no place for {', '.join(lost)}")
+        sample, lost = fitted(row, self.shape, strict=self.strict)
         if self.home is not None and sample.images:
             placed = (Shown(id, self.placed(image, self.home)) for id, image in sample.images)
             sample = replace(sample, images=tuple(placed))
@@ -71,11 +70,21 @@ class ShapedSink(Over):
     def placed(self, image: Image, home: Path) -> Image:
         """The image with the name that its row will give it; without one, it becomes a file."""
         if image.path is None or image.member is not None or self.copies:
-            return Image(None, image.data, image.path, image.member)
+            return unnamed(image)
         path = os.path.abspath(image.path)  # noqa: PTH100 - pathlib has no such thing
         if not self.shape.absolute and path.startswith(f"{home}/"):
             path = path[len(str(home)) + 1 :]
         return Image(path, path=image.path)
+
+
+def fitted(
+    row: Mapping[str, Any], shape: Shape, *, strict: bool
+) -> tuple[Instruction, tuple[str, ...]]:
+    """The sample of a row as a format can hold it, and what it loses: with `strict`, nothing."""
+    sample, lost = fit(sample_of(row), shape)
+    if lost and strict:
+        raise SinkError("loss", f"{shape.name} has no place for {', '.join(lost)}")
+    return sample, lost
 
 
 def sample_of(row: Mapping[str, Any]) -> Instruction:

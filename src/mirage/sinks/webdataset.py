@@ -19,7 +19,7 @@ import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 import orjson
 from msgspec import Struct
@@ -44,12 +44,10 @@ Members = list[tuple[str, bytes]]
 class WebdatasetSink(Struct):
     """One archive, or a folder of them: one for each part, or several where a part is large."""
 
+    suffix: ClassVar[str] = ".tar"
+
     path: Path
     folder: bool
-
-    @property
-    def suffix(self) -> str:
-        return ".tar"
 
     def check(self) -> None:
         if self.folder:

@@ -57,7 +57,6 @@ def open_source(
     base: Path,
     number: int,
     spool: Path,
-    bounds: Bounds = BOUNDS,
     bare: bool = False,
 ) -> FileSource:
     """The source that a configuration means; `base` is the folder that its path is relative to.
@@ -67,7 +66,7 @@ def open_source(
     container wraps around them. Raises ValueError for a path or a format that cannot be read.
     """
     try:
-        source = _open(config, base, number, spool, bounds)
+        source = _open(config, base, number, spool)
     except OSError as exc:
         raise ValueError(str(exc)) from exc
     if bare and config.format not in SHAPES:
@@ -93,13 +92,13 @@ def open_rows(rows: Iterable[Mapping[str, Any]], number: int = 0) -> Readable:
     return memory.Rows(rows, number)
 
 
-def _open(config: SourceConfig, base: Path, number: int, spool: Path, bounds: Bounds) -> FileSource:
+def _open(config: SourceConfig, base: Path, number: int, spool: Path) -> FileSource:
     if config.format in SHAPES:
-        return _shaped(config, base, number, spool, bounds)
+        return _shaped(config, base, number, spool)
     key = config.id
     identities = Identities(spool / f"ids-{number}.sqlite", key) if key is not None else None
     if config.path.startswith(HUB):
-        source = _hub(config, number, spool, bounds)
+        source = _hub(config, number, spool)
     else:
         found = find(base, config.path, config.format)
         if config.subset or (config.split and found.format != "hf"):
@@ -110,20 +109,17 @@ def _open(config: SourceConfig, base: Path, number: int, spool: Path, bounds: Bo
         source = FileSource(number, root, list(paths), _format(found))
         for path in source.paths[:1]:
             source.format.check(path)
-    source.identities, source.limit, source.bounds = identities, config.limit, bounds
+    source.identities, source.limit = identities, config.limit
     return source
 
 
-def _shaped(
-    config: SourceConfig, base: Path, number: int, spool: Path, bounds: Bounds
-) -> FileSource:
+def _shaped(config: SourceConfig, base: Path, number: int, spool: Path) -> FileSource:
     """A source of samples. Their images are below `image_base_path`, or beside the rows."""
     from mirage.formats.shape import among
     from mirage.sources.shaped import Shaped
 
-    source = _mimicit(config, base, number, spool, bounds) or _open(
-        config.model_copy(update={"format": None}), base, number, spool, bounds
-    )
+    plain = config.model_copy(update={"format": None})
+    source = _mimicit(config, base, number, spool) or _open(plain, base, number, spool)
     given = config.image_base_path
     folder = source.root if given is None else place(base, given)
     locate = among(folder, given=given is not None)
@@ -131,9 +127,7 @@ def _shaped(
     return source
 
 
-def _mimicit(
-    config: SourceConfig, base: Path, number: int, spool: Path, bounds: Bounds
-) -> FileSource | None:
+def _mimicit(config: SourceConfig, base: Path, number: int, spool: Path) -> FileSource | None:
     """MIMIC-IT's own files, which hold rows as no other file does."""
     if config.format != "mimic-it":
         return None
@@ -141,7 +135,7 @@ def _mimicit(
         raise ValueError("MIMIC-IT is read by random access: copy it here first")
     from mirage.sources.mimicit import open_files
 
-    source = open_files(config, base, number, bounds)
+    source = open_files(config, base, number)
     if source is not None and config.id is not None:
         source.identities = Identities(spool / f"ids-{number}.sqlite", config.id)
     return source
@@ -193,7 +187,7 @@ def _saved(folder: Path, split: str | None) -> list[Path]:
     return saved(folder, split)
 
 
-def _hub(config: SourceConfig, number: int, spool: Path, bounds: Bounds) -> FileSource:
+def _hub(config: SourceConfig, number: int, spool: Path) -> FileSource:
     if find_spec("datasets") is None:
         raise ValueError(
             f"{config.path} needs the library `datasets`: pip install 'mirage-engine[hf]'"
@@ -202,5 +196,5 @@ def _hub(config: SourceConfig, number: int, spool: Path, bounds: Bounds) -> File
 
     what = (config.path, config.subset or "", config.split or "")
     folder = spool / f"hub-{number}-{xxh3_64_hexdigest(repr(what).encode())}"
-    hub = Hub(config.path.removeprefix(HUB), config.subset, config.split, folder, bounds)
+    hub = Hub(config.path.removeprefix(HUB), config.subset, config.split, folder)
     return FileSource(number, folder, [*hub.present()], _rows("hf"), growing=hub.further)

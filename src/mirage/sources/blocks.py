@@ -40,9 +40,9 @@ class Block(Struct, frozen=True):
 
 
 class Readable(Source, Protocol):
-    """A source as this folder makes them: it also knows how large its spans are."""
+    """A source as this folder makes them: it cuts itself, and knows how large its spans are."""
 
-    def rest(self, stored: Sequence[Span], bounds: Bounds | None = None) -> Iterator[Span]:
+    def rest(self, stored: Sequence[Span], bounds: Bounds = BOUNDS) -> Iterator[Span]:
         """What the stored spans do not hold: rows appended to any file, and further files.
 
         Raises SourceChangedError where a stored span cannot be gone on from.
@@ -76,12 +76,7 @@ class Sources:
     def files(self) -> Iterable[FileState]:
         return chain.from_iterable(source.files() for source in self.sources)
 
-    def survey(self, after: Span | None = None) -> Iterator[Span]:
-        first = after.source if after else 0
-        for number, source in enumerate(self.sources[first:], first):
-            yield from source.survey(after if after and number == first else None)
-
-    def rest(self, stored: Sequence[Span], bounds: Bounds | None = None) -> Iterator[Span]:
+    def rest(self, stored: Sequence[Span], bounds: Bounds = BOUNDS) -> Iterator[Span]:
         for number, source in enumerate(self.sources):
             yield from source.rest([span for span in stored if span.source == number], bounds)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import chain, islice, takewhile
+from itertools import chain, islice
 from typing import Any, Protocol, runtime_checkable
 
 from msgspec import Struct
@@ -85,26 +85,14 @@ class FileSource(Struct):
     identities: Identities | None = None
     limit: int | None = None
     growing: Growing | None = None
-    bounds: Bounds = BOUNDS
 
     def files(self) -> Iterator[FileState]:
         for path in self.paths:
             found = path.stat()
             yield FileState(self._name(path), found.st_size, found.st_mtime_ns)
 
-    def survey(self, after: Span | None = None) -> Iterator[Span]:
-        """As `rest`, knowing only the last span: whatever stands before it counts as stored.
-
-        The files before it are surveyed again, which reads them; `rest` does not need to.
-        """
-        if after is None:
-            return self.rest(())
-        before = takewhile(lambda span: span.file != after.file, self._spans((), self.bounds))
-        through = replace(after, row=0, rows=after.row + after.rows)
-        return self.rest([*before, through])
-
-    def rest(self, stored: Sequence[Span], bounds: Bounds | None = None) -> Iterator[Span]:
-        spans = self._spans(stored, bounds or self.bounds)
+    def rest(self, stored: Sequence[Span], bounds: Bounds = BOUNDS) -> Iterator[Span]:
+        spans = self._spans(stored, bounds)
         if self.identities is None:
             yield from spans
             return
@@ -133,8 +121,7 @@ class FileSource(Struct):
         return self.format.weight(self.root / span.file, span)
 
     def peek(self, count: int) -> Iterator[Record]:
-        bounds = replace(self.bounds, rows=max(1, min(count, self.bounds.rows)))
-        spans = self._spans((), bounds)
+        spans = self._spans((), Bounds(rows=max(1, min(count, BOUNDS.rows))))
         ids = self.identities
 
         def read(span: Span) -> Iterator[Record]:
@@ -252,5 +239,5 @@ class FileSource(Struct):
 
     def _identify(self, identities: Identities) -> None:
         """Make the index of ids anew: the spool was lost, or is another machine's."""
-        spans = self._spans((), self.bounds)
+        spans = self._spans((), BOUNDS)
         identities.add(chain.from_iterable(self._labels(span, identities) for span in spans))

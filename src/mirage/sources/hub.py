@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from mirage.errors import RunError
 from mirage.places import Place
-from mirage.sources.blocks import BOUNDS, Bounds
+from mirage.sources.blocks import BOUNDS
 
 SCHEME = "hf://"
 FIRST = 256
@@ -32,7 +32,6 @@ class Hub(Struct, frozen=True):
     subset: str | None
     split: str | None
     folder: Path
-    bounds: Bounds = BOUNDS
 
     def present(self) -> list[Path]:
         """The pieces that are there, in order."""
@@ -51,7 +50,7 @@ class Hub(Struct, frozen=True):
         tables = self._tables(done)
         while True:
             path = self.folder / f"part-{number:06}.parquet"
-            rows = min(self.bounds.rows, FIRST << min(number, 20))
+            rows = min(BOUNDS.rows, FIRST << min(number, 20))
             if not self._write(path, tables, rows):
                 break
             yield path
@@ -69,7 +68,7 @@ class Hub(Struct, frozen=True):
                     writer = pq.ParquetWriter(beside, table.schema)
                 writer.write_table(table.cast(writer.schema))
                 rows, size = rows + len(table), size + table.nbytes
-                if rows + BATCH > most or size >= self.bounds.size:
+                if rows + BATCH > most or size >= BOUNDS.size:
                     break
         finally:
             if writer is not None:

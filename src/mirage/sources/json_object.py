@@ -123,6 +123,15 @@ def key_of(raw: bytes) -> str | None:
         return None
 
 
+def value_of(raw: bytes) -> Any:
+    """The value of an entry, None where it has none that can be read."""
+    try:
+        (value,) = orjson.loads(b"{" + raw.strip(Entries.blank) + b"}").values()
+    except ValueError:
+        return None
+    return value
+
+
 def end_of_entry(text: bytes, at: int) -> int:
     """Where the entry that begins at `at` ends; 0 where that is not to be seen yet, and -1 where
     the object ends instead.

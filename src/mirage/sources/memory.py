@@ -34,13 +34,9 @@ class Rows:
     def files(self) -> Iterable[FileState]:
         return ()
 
-    def survey(self, after: Span | None = None) -> Iterator[Span]:
-        return self.rest([after] if after else ())
-
-    def rest(self, stored: Sequence[Span], bounds: Bounds | None = None) -> Iterator[Span]:
-        step = (bounds or BOUNDS).rows
-        for start in range(stored[-1].stop if stored else 0, len(self), step):
-            stop = min(start + step, len(self))
+    def rest(self, stored: Sequence[Span], bounds: Bounds = BOUNDS) -> Iterator[Span]:
+        for start in range(stored[-1].stop if stored else 0, len(self), bounds.rows):
+            stop = min(start + bounds.rows, len(self))
             digest = self._digest(start, stop)
             yield Span(FILE, start, stop, start, stop - start, digest, self.number)
 

@@ -26,7 +26,7 @@ from mirage.record import Span
 from mirage.sources.blocks import Bounds
 from mirage.sources.bytewise import Split
 from mirage.sources.files import FileSource, Format, Piece, Row
-from mirage.sources.json_object import Entries, key_of
+from mirage.sources.json_object import Entries, key_of, value_of
 from mirage.sources.mimicit_files import KNOWN, Dataset, datasets
 from mirage.sources.streams import ByteStream
 
@@ -42,7 +42,7 @@ class Instructions(Entries):
     it is in the training set or not.
     """
 
-    def __init__(self, dataset: Dataset, *, whole: bool = False) -> None:
+    def __init__(self, dataset: Dataset, *, whole: bool) -> None:
         super().__init__(dataset.path, KNOWN)
         self.dataset = dataset
         self.whole = whole or dataset.train is None
@@ -200,10 +200,7 @@ class Training(Entries):
 
 def shown(raw: bytes) -> Any:
     """The ids of the images of an entry."""
-    try:
-        (entry,) = orjson.loads(b"{" + raw.strip(Entries.blank) + b"}").values()
-    except ValueError:
-        return None
+    entry = value_of(raw)
     return entry.get("image_ids") if isinstance(entry, dict) else None
 
 
@@ -219,7 +216,7 @@ def is_texts(found: Any) -> bool:
 class MimicItFiles:
     """All files of some datasets, each in its own format; `instructions` are those datasets."""
 
-    def __init__(self, found: list[Dataset], *, whole: bool = False) -> None:
+    def __init__(self, found: list[Dataset], *, whole: bool) -> None:
         self.formats: dict[Place, Format] = {}
         self.instructions: dict[Place, Dataset] = {dataset.path: dataset for dataset in found}
         for dataset in found:
@@ -250,7 +247,7 @@ class MimicItSource(FileSource):
 
 
 def open_files(
-    config: SourceConfig, base: Path, number: int, bounds: Bounds, *, whole: bool = False
+    config: SourceConfig, base: Path, number: int, *, whole: bool = False
 ) -> MimicItSource | None:
     """The rows of the datasets at a path; None where it holds none, but rows in other files.
 
@@ -275,5 +272,4 @@ def open_files(
         [*files.formats],
         files,
         limit=config.limit,
-        bounds=bounds,
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from mirage.sources.json_object import Entries, key_of
+from mirage.sources.json_object import Entries, key_of, value_of
 from mirage.store.index import scratch
 
 TABLES = (
@@ -37,7 +37,7 @@ class Index:
             self._base.execute(table)
         self._base.execute("BEGIN")
         if trained is not None:
-            pairs = ((key, at, value_of(raw)) for key, at, raw in standing(trained))
+            pairs = ((key, at, related_of(raw)) for key, at, raw in standing(trained))
             self._base.executemany("INSERT INTO train VALUES (?, ?, ?)", pairs)
         places = ((key, at) for key, at, _ in standing(entries))
         self._base.executemany("INSERT INTO entries VALUES (?, ?)", places)
@@ -89,10 +89,9 @@ def standing(entries: Entries) -> Iterator[tuple[str, int, bytes]]:
             at += len(raw)
 
 
-def value_of(raw: bytes) -> bytes:
-    """What stands behind a key, as JSON; nothing that can be read is an empty list."""
-    try:
-        (value,) = orjson.loads(b"{" + raw.strip(b" \t\r\n,") + b"}").values()
-    except ValueError:
-        return b"[]"
+def related_of(raw: bytes) -> bytes:
+    """What an entry of the training file relates to, as JSON; nothing that can be read is an empty
+    list.
+    """
+    value = value_of(raw)
     return orjson.dumps([] if value is None else value)

@@ -29,7 +29,7 @@ TakeOff = Callable[[Values, int], dict[str, Any]]
 KEY_DIGITS = 6
 
 
-def wrapping(rows: Format, *, checked: bool = True) -> TakeOff | None:
+def wrapping(rows: Format, *, checked: bool) -> TakeOff | None:
     """How the rows of a format are freed; None where they are as they are. `checked` looks for the
     files of images, which otherwise whoever reads them does.
     """

@@ -38,7 +38,7 @@ class JSONReply:
     `schema` is what the wire carries: with `many`, `{"items": [...]}` around the objects.
     """
 
-    def __init__(self, schema: Mapping[str, Any], *, many: bool = False) -> None:
+    def __init__(self, schema: Mapping[str, Any], *, many: bool) -> None:
         from jsonschema import Draft202012Validator
 
         self.schema = schema

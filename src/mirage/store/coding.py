@@ -5,8 +5,6 @@ The usual text (standard alphabet, padded) is decoded in one pass; only another 
 
 from __future__ import annotations
 
-import binascii
-
 import pybase64
 
 from mirage.errors import MediaError
@@ -28,7 +26,7 @@ def unpacked(text: bytes) -> tuple[bytes, tuple[str, ...]]:
     """The bytes in a text, and its flaws. Raises MediaError: "base64", or "empty"."""
     try:
         return full(pybase64.b64decode(text, validate=True)), ()
-    except (binascii.Error, ValueError):
+    except ValueError:
         data, flaws = mended(text)
         return full(data), flaws
 
@@ -52,7 +50,7 @@ def mended(text: bytes) -> tuple[bytes, tuple[str, ...]]:
         plain += b"=" * missing
     try:
         return pybase64.b64decode(plain, validate=True), tuple(flaws)
-    except (binascii.Error, ValueError) as exc:
+    except ValueError as exc:
         raise MediaError("base64", f"this is no base64: {exc}") from None
 
 

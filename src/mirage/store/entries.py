@@ -55,6 +55,7 @@ class Holder(Protocol):
         """How many entries there are, where that is known without looking at them."""
         ...
 
+    @property
     def sorted(self) -> bool:
         """Whether `find` can tell where a key would be."""
         ...

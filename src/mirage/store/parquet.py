@@ -117,8 +117,11 @@ class Parquet:
     def count(self) -> int | None:
         return self.groups[-1].first + self.groups[-1].rows if self.groups else 0
 
+    @cached_property
     def sorted(self) -> bool:
-        return self._sorted
+        return all(g.low is not None and g.rows <= FEW_KEYS for g in self.groups) and all(
+            (before.high or "") < (after.low or "") for before, after in pairwise(self.groups)
+        )
 
     def find(self, key: str) -> Entry | None:
         at = bisect_right(self._lows, key) - 1
@@ -155,12 +158,6 @@ class Parquet:
     @cached_property
     def _lows(self) -> list[str]:
         return [group.low or "" for group in self.groups]
-
-    @cached_property
-    def _sorted(self) -> bool:
-        return all(g.low is not None and g.rows <= FEW_KEYS for g in self.groups) and all(
-            (before.high or "") < (after.low or "") for before, after in pairwise(self.groups)
-        )
 
     def _group(self, entry: Entry) -> Group:
         return self.groups[bisect_right(self._firsts, entry.place) - 1]
@@ -207,21 +204,15 @@ class Parquet:
     def _chunk(self, group: Group) -> Chunk:
         metadata = self._file(group.part).metadata
         number = leaf(metadata, COLUMN)
-        column, kind = (
-            metadata.row_group(group.number).column(number),
-            metadata.schema.column(number),
-        )
+        column = metadata.row_group(group.number).column(number)
+        kind = metadata.schema.column(number)
         if kind.max_repetition_level or kind.max_definition_level > 1:
             raise Unreadable("nested")
         start, behind = column.data_page_offset, column.dictionary_page_offset
         start = min(start, behind) if behind else start
-        codec, size, nullable = (
-            column.compression,
-            column.total_compressed_size,
-            kind.max_definition_level,
-        )
+        size, nullable = column.total_compressed_size, bool(kind.max_definition_level)
         path = str(self.parts[group.part])
-        return Chunk(path, start, size, group.rows, codec, bool(nullable))
+        return Chunk(path, start, size, group.rows, column.compression, nullable)
 
     def _passed(self, group: Group, row: int) -> bytes | None:
         """A value that pyarrow has to read, with all that stand before it."""

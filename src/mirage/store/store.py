@@ -66,7 +66,7 @@ class ImageStore:
 
     def find(self, key: str) -> Entry | None:
         """The entry of a key; None where there is none."""
-        return self._holder.find(key) if self._holder.sorted() else self._indexed().find(key)
+        return self._holder.find(key) if self._holder.sorted else self._indexed().find(key)
 
     def __contains__(self, key: object) -> bool:
         return isinstance(key, str) and self.find(key) is not None

@@ -65,7 +65,6 @@ class StoreWriter:
         else:
             self._form = ParquetForm(room, part, group, folder=not self.target.suffix)
         self._stack.callback(self._form.discard)
-        self.count = 0
 
     def add(self, key: str, data: bytes, place: str = "", *, again: bool = False) -> bool:
         """Store the bytes of an image; `place` is where they come from.
@@ -89,7 +88,6 @@ class StoreWriter:
             where = f"; {alike} image came from {before}" if before else f", with {alike} image"
             raise SinkError("duplicate", f"{key!r:.120} is in the store already{where}")
         self._form.add(key, encoded(data))
-        self.count += 1
         return True
 
     def close(self) -> None:
@@ -166,7 +164,7 @@ class ParquetForm:
         self._held += size
 
     def finish(self) -> Path:
-        if self._keys or not self._paths:
+        if not self._paths:
             self._flush()
         self._end()
         self._pool.shutdown()

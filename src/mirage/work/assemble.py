@@ -73,7 +73,7 @@ class Assembly(Struct):
     ) -> Iterator[Mapping[str, Any]]:
         counts = self.counts
         self.watches = self.watches or "files" in entry.detail
-        self._count(entry)
+        counts.count(entry.kind)
         if entry.kind in (DROPPED, FAILED):
             many = self.plan.many is not None
             counts.rows_made += not many
@@ -128,15 +128,6 @@ class Assembly(Struct):
                 at += KEY_BYTES
             values[step.name] = step.recall(completion, values)
         return values
-
-    def _count(self, entry: Entry) -> None:
-        self.counts.read += 1
-        if entry.kind == WRITTEN:
-            self.counts.written += 1
-        elif entry.kind == DROPPED:
-            self.counts.dropped += 1
-        else:
-            self.counts.failed += 1
 
     def _explain(self, place: str, entry: Entry) -> None:
         """Count why an entry is not written, and list it if it failed."""

@@ -266,8 +266,7 @@ class RunFolder:
 
     def probes(self) -> dict[str, bool]:
         """What earlier processes found out about the engines."""
-        path = self.root / "probes.json"
-        return dict(orjson.loads(path.read_bytes())) if path.exists() else {}
+        return read(self.root / "probes.json")
 
     def set_probes(self, probes: dict[str, bool]) -> None:
         write_bytes(self.root / "probes.json", orjson.dumps(probes))

@@ -237,7 +237,7 @@ class Reader(Struct):
 
     def _count(self, entry: Entry) -> None:
         self.progress.resumed += 1
-        self.progress.count(entry.kind)
+        self.progress.counts.count(entry.kind)
 
 
 def whole(run: BlockRun, entry: Entry) -> bool:

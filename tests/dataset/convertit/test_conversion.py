@@ -103,7 +103,7 @@ def test_frames_become_jpegs_that_show_what_they_showed(tmp_path: Path) -> None:
     assert {each.format for each in pictures} == {"JPEG"}
 
 
-def test_frames_are_resized_from_their_pixels(tmp_path: Path) -> None:
+def test_frames_are_resized_from_their_pixels() -> None:
     """Not from a JPEG of them."""
     picture = noise(64, 48)
     made = prepared(Frame("v.mp4@0s", "v_0000", lambda: picture), 224)

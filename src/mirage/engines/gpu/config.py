@@ -5,18 +5,16 @@ Everything here is known, and checked, before either of them is loaded.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import orjson
 from msgspec import Struct
 
 from mirage.config.models import EngineConfig
 from mirage.engines.gpu.signatures import Installed, Signatures, installed, known
-from mirage.engines.weights import folder_digest
+from mirage.engines.weights import folder_digest, qualified
 from mirage.errors import ConfigError, Mistake
 from mirage.names import suggest
 
@@ -217,10 +215,7 @@ def model_identity(config: EngineConfig, kind: Kind, base: Path) -> str:
     deciding = {k: v for k, v in given.args.items() if k not in kind.neutral}
     extras = {"args": deciding, "template": config.chat_template, "body": config.extra_body}
     extras = {key: value for key, value in extras.items() if value}
-    if not extras:
-        return f"{kind.package}:{model}"
-    dumped = orjson.dumps(extras, option=orjson.OPT_SORT_KEYS, default=str)
-    return f"{kind.package}:{model}+{hashlib.blake2b(dumped, digest_size=8).hexdigest()}"
+    return qualified(f"{kind.package}:{model}", extras)
 
 
 def _missing(given: Settings) -> Iterator[Mistake]:

@@ -17,6 +17,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from mirage.engines.thoughts import opening
 from mirage.errors import EngineError, boundary
 from mirage.record import Message
 
@@ -116,7 +117,7 @@ class Prompts:
         with boundary(EngineError, "prompt"):
             text = self._render(turns)
             ids = self._tokens.of(text, cut)
-        return Prompt(ids, text, "<think>\n" if text.rstrip().endswith("<think>") else "")
+        return Prompt(ids, text, opening(text))
 
     def choice(self, text: str) -> list[int]:
         """The tokens of an answer."""

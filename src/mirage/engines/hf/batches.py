@@ -15,13 +15,13 @@ from typing import Any
 import torch
 from transformers import GenerationConfig
 
+from mirage.engines.hf.load import is_scarce
 from mirage.engines.hf.rows import Chooser, Ender, Row
 from mirage.errors import EngineError, boundary
 
 LINGER = 0.005
 CLOSED = "the engine was closed"
 PER_TOKEN = frozenset({"token_type_ids", "mm_token_type_ids"})
-NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 class Batches:
@@ -102,7 +102,7 @@ class Batches:
                 self._generate(rows)
             return
         except EngineError as error:
-            scarce = any(sign in str(error).lower() for sign in NO_MEMORY)
+            scarce = is_scarce(str(error))
             if len(rows) == 1:
                 kind = "out_of_memory" if scarce else error.kind
                 rows[0].fault = EngineError(kind, error.message, attempts=1)

@@ -5,19 +5,17 @@ Everything here is known before torch is loaded, so that mistakes are found befo
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import orjson
 from msgspec import Struct
 
 from mirage.config import IN_FLIGHT
 from mirage.config.models import EngineConfig
-from mirage.engines.weights import folder_digest
+from mirage.engines.weights import folder_digest, qualified
 from mirage.errors import ConfigError, EngineError, Mistake
 from mirage.names import suggest
 from mirage.record import Request
@@ -107,16 +105,11 @@ def model_identity(config: EngineConfig, base: Path) -> str:
     format, the chat template and its options decide answers as well.
     """
     given = settings(config, "engine", base)
-    if given.local:
-        identity = f"hf:{folder_digest(Path(given.model))}"
-    else:
-        identity = f"hf:{given.model}@{given.revision}"
+    local = given.local
+    model = folder_digest(Path(given.model)) if local else f"{given.model}@{given.revision}"
     extras = {"dtype": given.args.get("dtype"), "template": given.template, **given.options}
     extras = {key: value for key, value in extras.items() if value is not None}
-    if extras:
-        dumped = orjson.dumps(extras, option=orjson.OPT_SORT_KEYS, default=str)
-        identity += f"+{hashlib.blake2b(dumped, digest_size=8).hexdigest()}"
-    return identity
+    return qualified(f"hf:{model}", extras)
 
 
 class Asked(Struct, frozen=True):

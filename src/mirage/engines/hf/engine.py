@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from mirage.config.models import EngineConfig
 from mirage.engines.hf.config import Asked, Settings, asked, settings
-from mirage.engines.thoughts import spoken
+from mirage.engines.thoughts import THINKS, spoken
 from mirage.engines.window import AdaptiveWindow
 from mirage.errors import ConfigError, EngineError, Mistake
 from mirage.record import Abilities, Completion, Request, Window
@@ -30,11 +30,6 @@ if TYPE_CHECKING:
     from mirage.engines.hf.prompt import Prompt, Prompts
     from mirage.engines.hf.rows import Row
     from mirage.engines.hf.stream import Stream
-
-THINKS = (
-    "the model thinks before it answers, and choices are scored without that; turn it off with "
-    "extra_body: {chat_template_kwargs: {enable_thinking: false}}"
-)
 
 
 class TransformersEngine:

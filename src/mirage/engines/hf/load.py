@@ -19,6 +19,7 @@ FAULTS = (
     *(OSError, ValueError, KeyError, ImportError, RuntimeError, TypeError, AttributeError),
     AssertionError,  # torch's, for a device that it was not built for
 )
+NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 class Loaded(Struct, frozen=True):
@@ -84,6 +85,11 @@ def own_device(gpus: int, environ: Mapping[str, str]) -> str:
     """The CPU, or this process's own GPU: of several on one machine each takes the next."""
     local = environ.get("LOCAL_RANK", "0")
     return f"cuda:{int(local) % gpus}" if gpus and local.isdigit() else "cuda" if gpus else "cpu"
+
+
+def is_scarce(error: str) -> bool:
+    """Whether an error of torch's says that memory is."""
+    return any(sign in error.lower() for sign in NO_MEMORY)
 
 
 def _sees(config: Any) -> bool:

@@ -17,6 +17,7 @@ from typing import Any
 from msgspec import Struct
 
 from mirage.engines.pixels import upright
+from mirage.engines.thoughts import opening
 from mirage.errors import ConfigError, EngineError, Mistake, boundary
 from mirage.record import Message
 
@@ -173,13 +174,12 @@ class Prompts:
                 add_generation_prompt=True,
                 **self._options,
             )
-        opening = "<think>\n" if text.rstrip().endswith("<think>") else ""
 
         def encode(text: str) -> Encoded:
             return self._begun(text, self._speller.encoded(text, shield))
 
         if not pictures:
-            return Prompt(encode(text).ids, opening)
+            return Prompt(encode(text).ids, opening(text))
         images = [upright(picture) for picture in pictures]
         with boundary(EngineError, "prompt"):
             processor = copy.copy(self._processor)
@@ -187,7 +187,7 @@ class Prompts:
             made = dict(processor(text=[text], images=[images], return_tensors="pt"))
         ids = made.pop("input_ids")[0].tolist()
         made.pop("attention_mask", None)
-        return Prompt(ids, opening, {k: v for k, v in made.items() if hasattr(v, "shape")})
+        return Prompt(ids, opening(text), {k: v for k, v in made.items() if hasattr(v, "shape")})
 
     def choice(self, text: str) -> list[int]:
         """The tokens of an answer."""

@@ -22,7 +22,7 @@ import torch
 from transformers import ContinuousBatchingConfig, GenerationConfig
 
 from mirage.engines.hf.config import Settings
-from mirage.engines.hf.load import Loaded
+from mirage.engines.hf.load import Loaded, is_scarce
 from mirage.errors import EngineError
 
 RESTARTS = 3
@@ -31,7 +31,6 @@ BLOCK, BLOCK_CUDA = 32, 256
 MOST_TOKENS_CPU = 16_384
 SHARE_CPU, SHARE_CUDA = 0.25, 0.7
 STEP_CPU, STEP_CUDA = 256, 2048
-NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 class Stream:
@@ -123,7 +122,7 @@ class Stream:
         if self._manager is not failed:
             return
         self._manager = None
-        if any(sign in error.lower() for sign in NO_MEMORY):
+        if is_scarce(error):
             self._blocks = max(1, self._blocks // 2)
         await asyncio.to_thread(failed.stop)
 

@@ -31,7 +31,7 @@ from mirage.engines.llama.forced import Forced, choose
 from mirage.engines.llama.gguf_file import ModelFile, read_model_file
 from mirage.engines.llama.loopback import Loopback
 from mirage.engines.llama.prompt import PromptBuilder
-from mirage.engines.thoughts import spoken
+from mirage.engines.thoughts import THINKS, spoken
 from mirage.engines.weights import content_digest
 from mirage.engines.window import AdaptiveWindow
 from mirage.errors import ConfigError, EngineError, Mistake, RunError
@@ -47,10 +47,6 @@ ARGS = frozenset({"mmproj", "threads", "context"})
 PROBE = "mirage1234"
 MEDIA_TYPES = frozenset({"image/jpeg", "image/png"})
 FIELDS = ["content", "stop_type", "tokens_predicted", "tokens_evaluated"]
-THINKS = (
-    "the model thinks before it answers, and choices are scored without that; turn it off with "
-    "extra_body: {chat_template_kwargs: {enable_thinking: false}}"
-)
 LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
 

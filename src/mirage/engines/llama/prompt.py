@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 
 from mirage.engines.llama.loopback import Loopback
+from mirage.engines.thoughts import opening
 from mirage.record import Message, Part, Picture
 
 ZERO_WIDTH = "\u200b"
@@ -53,21 +54,18 @@ class PromptBuilder:
         turns = [{"role": m.role, "content": _content(m.parts, shielded)} for m in messages]
         body = orjson.dumps({"messages": turns, **self._options})
         text: str = server.post("/apply-template", body)["prompt"]
-        opening = "<think>\n" if text.rstrip().endswith("<think>") else ""
         if pictures:
-            return {
-                "prompt_string": text,
-                "multimodal_data": [_base64(p) for p in pictures],
-            }, opening
+            shown = [_base64(picture) for picture in pictures]
+            return {"prompt_string": text, "multimodal_data": shown}, opening(text)
         if not cut:
-            return text, opening
+            return text, opening(text)
         pieces: list[str | int] = []
         for i, piece in enumerate(re.split(f"{mark}(\\d+)q", text)):
             if i % 2:
                 pieces += self._spelled(server, cut[int(piece)])
             elif piece:
                 pieces.append(piece)
-        return pieces, opening
+        return pieces, opening(text)
 
     def _spelled(self, server: Loopback, text: str) -> list[int]:
         """The tokens of a string's letters."""
