@@ -49,6 +49,14 @@ def response_format(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": named}
 
 
+def guided(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A schema for llguidance, with one layout: a weak model can otherwise write white space for
+    ever, as a pattern for it is matched again and again.
+    """
+    layout = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+    return {**schema, "x-guidance": layout}
+
+
 def from_wire(messages: Sequence[Mapping[str, Any]]) -> tuple[Message, ...]:
     """The inverse of `to_wire`. Raises ValueError, KeyError or TypeError on anything else."""
     return tuple(Message(m["role"], tuple(_parts(m.get("content")))) for m in messages)

@@ -10,13 +10,10 @@ import llguidance
 import llguidance.hf
 import orjson
 
+from mirage.engines.chat import guided
 from mirage.errors import EngineError
 
 KEPT = 256
-LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-"""One layout: a weak model can otherwise write white space for ever, as a pattern for it is matched
-again and again.
-"""
 
 
 class Grammars:
@@ -31,7 +28,7 @@ class Grammars:
         """What makes a fresh matcher. Raises EngineError for a schema that cannot be kept to."""
         key = orjson.dumps(schema)
         if key not in self._known:
-            bound = orjson.dumps({**schema, "x-guidance": LAYOUT}).decode()
+            bound = orjson.dumps(guided(schema)).decode()
             try:
                 grammar = llguidance.LLMatcher.grammar_from_json_schema(bound)
             except ValueError as exc:

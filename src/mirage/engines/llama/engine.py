@@ -26,6 +26,7 @@ from typing import Any
 import orjson
 
 from mirage.config.models import EngineConfig
+from mirage.engines.chat import guided
 from mirage.engines.llama import kept
 from mirage.engines.llama.forced import Forced, choose
 from mirage.engines.llama.gguf_file import ModelFile, read_model_file
@@ -47,7 +48,6 @@ ARGS = frozenset({"mmproj", "threads", "context"})
 PROBE = "mirage1234"
 MEDIA_TYPES = frozenset({"image/jpeg", "image/png"})
 FIELDS = ["content", "stop_type", "tokens_predicted", "tokens_evaluated"]
-LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
 
 def threads_for(model: Path) -> int:
@@ -188,9 +188,7 @@ class LlamaEngine:
         if request.seed is not None:
             body["seed"] = request.seed
         if request.schema is not None:
-            # one layout: a weak model can otherwise write white space for ever, as a pattern
-            # for it is matched again and again
-            body["json_schema"] = {**request.schema, "x-guidance": LAYOUT}
+            body["json_schema"] = guided(request.schema)
         reply = connection.post("/completion", orjson.dumps(body | self._extra))
         finish = "length" if reply["stop_type"] == "limit" else "stop"
         text = spoken(opening + reply["content"])
