@@ -26,13 +26,18 @@ NOTE = "run.json"
 def remember(job: Job) -> None:
     """Note in the run's folder how it was started; secrets in flags are left out.
 
-    While another process owns the folder, its own note stands.
+    While another process owns the folder, its own note stands. Raises RunError where the folder
+    cannot be written to.
     """
     if not job.loaded.file or owner_of(job.folder.root):
         return
     note = {"config": str(Path(job.loaded.file).absolute()), "flags": flagged(job.loaded)}
-    with contextlib.suppress(FileNotFoundError):  # swept by one who owns it by now
-        write_bytes(job.folder.root / NOTE, orjson.dumps(note, option=orjson.OPT_INDENT_2))
+    path = job.folder.root / NOTE
+    try:
+        with contextlib.suppress(FileNotFoundError):  # swept by one who owns it by now
+            write_bytes(path, orjson.dumps(note, option=orjson.OPT_INDENT_2))
+    except OSError as exc:
+        raise RunError(f"{path} cannot be written: {exc}") from exc
 
 
 def flagged(loaded: Loaded) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from mirage import session
 from mirage.engines.mock import Behaviour, MockServer, running
 from mirage.errors import LockedError, RunError
+from mirage.journal import carried
 from mirage.merge import merge
 from mirage.scale import join
 from mirage.scale.roll_call import RollCall
@@ -141,6 +143,30 @@ def test_two_owners_store_the_same_blocks(tmp_path: Path) -> None:
             if number is not None:
                 blocks.append(found[number])
     assert BlockList(tmp_path / "blocks.jsonl").more() == found
+
+
+def test_one_that_slept_while_it_accepted_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its successor has accepted them; it waits for nothing, and its own blocks stay."""
+    trial = Trial(tmp_path, questions(5))
+    trial.run()
+    trial.write(reversed(questions(5)))
+    add = carried.add
+
+    def asleep(*call: Any) -> None:
+        add(*call)
+        monkeypatch.setattr(carried, "add", add)
+        lose(Lock(trial.run_dir)).release()
+        assert trial.run(accept_changes=True).usage.calls == 0
+
+    monkeypatch.setattr(carried, "add", asleep)
+    with pytest.raises(LockedError, match="taken"):
+        trial.run(accept_changes=True)
+    trial.target.unlink()
+    assert trial.run().counts.written == 5
+    assert [row["q"] for row in trial.output()] == [row["q"] for row in reversed(questions(5))]
+    assert len([*trial.run_dir.glob("blocks.before-*")]) == 1
 
 
 def test_a_run_s_folder_that_is_deleted(tmp_path: Path, server: MockServer) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 from msgspec.structs import astuple, replace
 
+from mirage.atomic import replacing
 from mirage.errors import RunError
 from mirage.journal.attempts import PLAIN, Journal
 from mirage.record import Completion
@@ -48,8 +49,15 @@ class Carried:
 
 
 def carry_over(attempts: Sequence[Path], target: Path) -> None:
-    """Copy every completion of some journals into one file, by key."""
-    with contextlib.closing(sqlite3.connect(target)) as connection:
+    """Add every completion of some journals to one file, by key. It appears whole: nobody waits for
+    a process that sleeps over it, which finds its own swept away when it wakes up.
+    """
+    with replacing(target) as new, contextlib.closing(sqlite3.connect(new)) as connection:
+        connection.execute("PRAGMA journal_mode=OFF")
+        connection.execute("PRAGMA synchronous=OFF")
+        if target.exists():
+            with contextlib.closing(sqlite3.connect(target)) as before:
+                before.backup(connection)
         connection.execute(CARRIED)
         connection.execute(SCORES)
         for folder in {path.parent: None for path in attempts}:

@@ -51,7 +51,7 @@ def join(
     """Let `work` do this process's part of a run, as one of about `count`, until the run is over.
 
     It is called with a rank and whether to accept changes of the source, which an heir need not:
-    it has met another process, who did. It raises LockedError where the run has another owner, or
+    the owner whom it has followed did. It raises LockedError where the run has another owner, or
     has just lost it. Processes that see different disks as the run's `folder` cannot know of each
     other, unless a token was left there (token.py): a warning says so where no other came.
     """
@@ -62,7 +62,8 @@ def join(
         for number in (0, secrets.randbelow(1 << 31) + 1):
             with contextlib.suppress(LockedError):
                 rank = Rank(number, count, LAUNCH, elected=True)
-                summary = work(rank, accept_changes=accept_changes and not met)
+                summary = work(rank, accept_changes=accept_changes)
+                accept_changes = False
                 summary.usage.add(paid)
                 paid = summary.usage
                 if summary.state != ORPHANED:

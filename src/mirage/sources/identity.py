@@ -8,6 +8,7 @@ an index behind: for each id, where it stands first.
 from __future__ import annotations
 
 import sqlite3
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -31,9 +32,10 @@ def hash64(text: str) -> int:
 class Identities:
     """An SQLite file with two 64-bit hashes per row: of its id, and of where it stands.
 
-    It costs about 30 bytes of disk per row, no memory, a second reading of the rows during the
-    survey, and a look-up of some microseconds per row read. Two different ids whose hashes are
-    equal count as one: the odds are 3 in a million for 10 million rows.
+    It costs about 30 bytes of disk per row, 16 bytes of memory per row that is added at once, a
+    second reading of the rows during the survey, and some microseconds for a look-up per row read.
+    Two different ids whose hashes are equal count as one: the odds are 3 in a million for 10
+    million rows.
     """
 
     def __init__(self, path: Path, key: str) -> None:
@@ -66,9 +68,14 @@ class Identities:
             return database.execute("SELECT 1 FROM ids LIMIT 1").fetchone() is None
 
     def add(self, labels: Iterable[tuple[str, str]]) -> None:
-        """Note (id, spot) pairs, all or none; an id that is there already keeps its spot."""
-        pairs = ((hash64(label), hash64(spot)) for label, spot in labels)
+        """Note (id, spot) pairs, all or none; an id that is there already keeps its spot.
+
+        The file is locked when all of them are there: who reads rows may fall asleep over them.
+        """
+        hashes = array("q", (hash64(text) for pair in labels for text in pair))
+        each = iter(hashes)
         with self._open() as database, database:
+            pairs = zip(each, each, strict=True)
             database.executemany("INSERT OR IGNORE INTO ids VALUES (?, ?)", pairs)
 
     @contextmanager

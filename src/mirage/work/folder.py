@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Iterable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -279,7 +280,8 @@ class RunFolder:
         old = self.root / "blocks"
         if old.exists():
             carry_over(sorted(old.glob("*/attempt-*.sqlite")), self.carried)
-            old.rename(self.root / f"blocks.before-{len(list(self.root.glob('blocks.before-*')))}")
+            aside = (self.root / f"blocks.before-{number}" for number in count())
+            old.rename(next(path for path in aside if not path.exists()))
         for name in ("source.json", "blocks.jsonl"):
             (self.root / name).unlink(missing_ok=True)
 
