@@ -13,7 +13,7 @@ import orjson
 from mirage.atomic import write_bytes
 from mirage.config import Loaded
 from mirage.config.environment import REDACTED
-from mirage.errors import ConfigError, Mistake
+from mirage.errors import ConfigError, Mistake, RunError
 from mirage.given import loaded
 from mirage.job import Job
 from mirage.job import run_dir as folder_of
