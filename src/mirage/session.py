@@ -144,12 +144,17 @@ def on_disk(session: Session) -> Iterator[None]:
 
 
 def run_loop(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run a coroutine on uvloop where there is one; in a thread where a loop runs already."""
+    """Run a coroutine on uvloop where there is one; in a thread where a loop runs already. Raises
+    KeyboardInterrupt where it was cancelled.
+    """
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         with few_collections(), asyncio.Runner(loop_factory=loop_factory()) as runner:
-            return runner.run(main())
+            try:
+                return runner.run(main())
+            except asyncio.CancelledError:
+                raise KeyboardInterrupt from None
     with ThreadPoolExecutor(1) as thread:  # a notebook's
         return thread.submit(lambda: run_loop(main)).result()
 
@@ -207,30 +212,34 @@ class Session(Struct):
         )
         pipeline = Pipeline(self.job.work, crew, self.job.target, self.wanted, rank=self.rank)
         pipeline.lock = self.ranks.lock
-        state, reason = DONE, ""
         watch = asyncio.create_task(self._watch(pipeline))
+        with self._signals(pipeline):
+            try:
+                state, reason = await self._outcome(pipeline)
+            finally:
+                watch.cancel()
+                workers.close()
+                for engine in self.job.engines.values():
+                    await engine.close()
+            await self.ranks.end(state, reason)
+            summary = self._summary(
+                state, reason, time.monotonic() - began, [*crew.warnings, *pipeline.warnings]
+            )
+            if state == DONE and self.rank.owns:
+                write_manifest(self.job, summary.counts, summary.total)
+        return summary
+
+    async def _outcome(self, pipeline: Pipeline) -> tuple[str, str]:
+        """Do the work; how that has ended, and why. Who is interrupted too late is done."""
         try:
-            with self._signals(pipeline):
-                await pipeline.run()
+            await pipeline.run()
         except StoppedError as stop:
-            state, reason = self.ranks.verdict(str(stop))
+            return (INTERRUPTED,) * 2 if self.interrupted else self.ranks.verdict(str(stop))
         except asyncio.CancelledError:
             if not self.interrupted:
                 raise
-        finally:
-            watch.cancel()
-            workers.close()
-            for engine in self.job.engines.values():
-                await engine.close()
-        if self.interrupted:
-            state, reason = INTERRUPTED, "interrupted"
-        await self.ranks.end(state, reason)
-        summary = self._summary(
-            state, reason, time.monotonic() - began, [*crew.warnings, *pipeline.warnings]
-        )
-        if state == DONE and self.rank.owns:
-            write_manifest(self.job, summary.counts, summary.total)
-        return summary
+            return (INTERRUPTED,) * 2
+        return DONE, ""
 
     def _summary(self, state: str, reason: str, seconds: float, warnings: list[str]) -> Summary:
         counts, total = self.progress.counts, self.progress.usage

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mirage.engines.mock import Behaviour, running
 from mirage.errors import LockedError
+from mirage.scale.roll_call import RollCall
+from mirage.work.publish import publish
 
 from .engine import Scripted
 from .trial import Trial, questions, started
@@ -170,6 +175,48 @@ def test_ctrl_c_twice_does_not_wait(tmp_path: Path) -> None:
         server.behaviour = Behaviour()
         assert trial.run().exit_code == 0
         assert server.stats.calls <= 200 + 16
+
+
+def interrupting(times: int) -> None:
+    for _ in range(times):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.05)
+
+
+def test_ctrl_c_while_publishing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes too late: the dataset and its manifest are there, and the run is done."""
+    trial = Trial(tmp_path, questions(3))
+
+    def slowly(*given: Any) -> None:
+        interrupting(1)
+        publish(*given)
+
+    monkeypatch.setattr("mirage.pipeline.publish", slowly)
+    assert trial.run().exit_code == 0
+    assert trial.target.with_name("out.jsonl.manifest.json").exists()
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_while_others_are_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """Once is too late, and nothing is lost by it; twice ends the wait."""
+    trial = Trial(tmp_path, questions(3))
+    end = RollCall.end
+
+    async def waiting(ranks: RollCall, state: str, reason: str) -> None:
+        interrupting(times)
+        await asyncio.sleep(0.05)
+        await end(ranks, state, reason)
+
+    monkeypatch.setattr(RollCall, "end", waiting)
+    if times == 1:
+        assert trial.run().exit_code == 0
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            trial.run()
+    assert len(trial.output()) == 3
+    assert not (trial.run_dir / "lock").exists()
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
