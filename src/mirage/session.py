@@ -26,7 +26,7 @@ from mirage.pipeline import Pipeline
 from mirage.places import Place
 from mirage.report import DONE, INTERRUPTED, STOPPED, Counts, Progress, Usage
 from mirage.scale.recruit import Recruiter
-from mirage.scale.roll_call import TAKEN_OVER, RollCall
+from mirage.scale.roll_call import OWNER_GONE, TAKEN_OVER, RollCall
 from mirage.sources import open_source
 from mirage.steps.workers import Workers
 from mirage.work.journey import Crew
@@ -34,6 +34,7 @@ from mirage.work.lock import Lock, named, owner
 from mirage.work.owed import Wanted
 from mirage.work.publish import totals
 from mirage.work.rank import ALONE, Rank
+from mirage.work.survey import LOOK_AGAIN_SECONDS
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 SAVE_SECONDS = 1.0
@@ -41,6 +42,7 @@ SOON_SECONDS = 0.1
 """After the first look, which comes before the first call."""
 WAITING = "waiting: "
 COLLECT_AFTER = 50_000
+PUBLISHED_ELSEWHERE = "waiting for the owner to publish"
 FINISHING = "finishing the calls under way (Ctrl-C again: stop now)"
 T = TypeVar("T")
 Watch = Callable[[], str]
@@ -233,6 +235,8 @@ class Session(Struct):
         """Do the work; how that has ended, and why. Who is interrupted too late is done."""
         try:
             await pipeline.run()
+            if self.rank.elected and not self.rank.owns:
+                return await self._stay()
         except StoppedError as stop:
             return (INTERRUPTED,) * 2 if self.interrupted else self.ranks.verdict(str(stop))
         except asyncio.CancelledError:
@@ -240,6 +244,15 @@ class Session(Struct):
                 raise
             return (INTERRUPTED,) * 2
         return DONE, ""
+
+    async def _stay(self) -> tuple[str, str]:
+        """Wait until the owner has published. Who has joined by itself may be the next one."""
+        self.progress.phase = PUBLISHED_ELSEWHERE
+        while self.ranks.led:
+            if self.interrupted:
+                return (INTERRUPTED,) * 2
+            await asyncio.sleep(LOOK_AGAIN_SECONDS * self.rank.pace)
+        return self.ranks.verdict(OWNER_GONE)
 
     def _summary(self, state: str, reason: str, seconds: float, warnings: list[str]) -> Summary:
         counts, total = self.progress.counts, self.progress.usage

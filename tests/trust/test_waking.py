@@ -28,7 +28,7 @@ from .engine import Scripted
 from .test_sharing import alone, until
 from .trial import Trial, questions
 
-LEASE = 2.0
+LEASE = 4.0
 ELSEWHERE = """
 import os, sys
 from mirage.work import lock
@@ -94,6 +94,22 @@ def test_one_that_wakes_up(tmp_path: Path, server: MockServer, who: str) -> None
     codes = {process.returncode for process in processes.values()}
     assert codes == {0}, ended
     assert server.stats.calls - 1_500 <= 2 * 8 + 25  # its own block, until it has seen that
+    data = trial.data()
+    assert data == alone(trial)
+
+
+def test_those_who_join_one_that_has_died(tmp_path: Path, server: MockServer) -> None:
+    """Until its lease ends they cannot know; they do its work, stay, and one of them publishes."""
+    trial = shared(tmp_path, server, 200)
+    trial.target.write_bytes(b"a dataset of before")
+    first = begin(trial)
+    until(lambda: server.stats.calls > 20)
+    first.kill()
+    first.communicate()
+    server.behaviour = Behaviour()
+    processes = [begin(trial) for _ in range(2)]
+    ended = [process.communicate(timeout=60) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], ended
     data = trial.data()
     assert data == alone(trial)
 

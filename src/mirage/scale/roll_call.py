@@ -110,7 +110,7 @@ class RollCall(Struct):
             return ""
         if self.rank.owns:
             return self._trouble()
-        return "" if self.folder.gate.admits(self.entered) else OWNER_GONE
+        return "" if self.led else OWNER_GONE
 
     @property
     def lost(self) -> bool:
@@ -152,6 +152,11 @@ class RollCall(Struct):
         """What the other ranks have saved; those of a launcher that have yet to, as well."""
         saved = others(self.folder.root)
         return saved + [Progress()] * (0 if self.rank.elected else self.rank.count - 1 - len(saved))
+
+    @property
+    def led(self) -> bool:
+        """Whether the owner is there, and has yet to publish."""
+        return self.folder.gate.admits(self.entered)
 
     def verdict(self, reason: str) -> tuple[str, str]:
         """How this rank has ended, and why, where it was stopped: well where the owner has."""
