@@ -42,7 +42,7 @@ SOON_SECONDS = 0.1
 """After the first look, which comes before the first call."""
 WAITING = "waiting: "
 COLLECT_AFTER = 50_000
-PUBLISHED_ELSEWHERE = "waiting for the owner to publish"
+STAYING = "waiting for the owner to publish"
 FINISHING = "finishing the calls under way (Ctrl-C again: stop now)"
 T = TypeVar("T")
 Watch = Callable[[], str]
@@ -236,23 +236,25 @@ class Session(Struct):
         try:
             await pipeline.run()
             if self.rank.elected and not self.rank.owns:
-                return await self._stay()
+                await self._stay()
         except StoppedError as stop:
-            return (INTERRUPTED,) * 2 if self.interrupted else self.ranks.verdict(str(stop))
+            if not self.interrupted:
+                return self.ranks.verdict(str(stop))
         except asyncio.CancelledError:
             if not self.interrupted:
                 raise
-            return (INTERRUPTED,) * 2
-        return DONE, ""
+        else:
+            return DONE, ""
+        return INTERRUPTED, "interrupted"
 
-    async def _stay(self) -> tuple[str, str]:
-        """Wait until the owner has published. Who has joined by itself may be the next one."""
-        self.progress.phase = PUBLISHED_ELSEWHERE
-        while self.ranks.led:
-            if self.interrupted:
-                return (INTERRUPTED,) * 2
+    async def _stay(self) -> None:
+        """Who has joined by itself may be the next owner: StoppedError when this one has published,
+        or has ended before it could.
+        """
+        self.progress.phase = STAYING
+        while self.ranks.led and not self.interrupted:
             await asyncio.sleep(LOOK_AGAIN_SECONDS * self.rank.pace)
-        return self.ranks.verdict(OWNER_GONE)
+        raise StoppedError(OWNER_GONE)
 
     def _summary(self, state: str, reason: str, seconds: float, warnings: list[str]) -> Summary:
         counts, total = self.progress.counts, self.progress.usage

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import orjson
 import pytest
 
 from mirage import api
@@ -190,8 +189,7 @@ def test_a_full_disk(trial: Trial, engine: Scripted, size: int) -> None:
 def test_a_disk_that_is_full_before_a_run(tmp_path: Path) -> None:
     """The error names the run's folder: the configuration may be on another disk."""
     trial = Trial(tmp_path, questions(3))
-    path = tmp_path / "config.yaml"
-    path.write_bytes(orjson.dumps(trial.config))
+    path = trial.file()
     with full_after(0), pytest.raises(RunError, match=str(trial.run_dir)):
         api.run(path)
 

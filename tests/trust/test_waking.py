@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,13 @@ from mirage.engines.mock import Behaviour, MockServer, running
 from mirage.errors import LockedError, RunError
 from mirage.journal import carried
 from mirage.merge import merge
+from mirage.report import DONE, INTERRUPTED, ORPHANED, STOPPED
 from mirage.scale import join
 from mirage.scale.roll_call import RollCall
 from mirage.work.block_list import BlockList
 from mirage.work.gate import OPEN, Gate
 from mirage.work.lock import Lock
+from mirage.work.rank import Rank
 
 from .engine import Scripted
 from .test_sharing import alone, until
@@ -112,6 +115,31 @@ def test_those_who_join_one_that_has_died(tmp_path: Path, server: MockServer) ->
     assert [process.returncode for process in processes] == [0, 0], ended
     data = trial.data()
     assert data == alone(trial)
+
+
+@pytest.mark.parametrize(
+    ("sign", "state"),
+    [(DONE, DONE), (STOPPED, STOPPED), (INTERRUPTED, ORPHANED), ("", INTERRUPTED)],
+)
+def test_who_has_nothing_left_to_do_stays(tmp_path: Path, sign: str, state: str) -> None:
+    """Until the owner says how the run has ended, or Ctrl-C comes."""
+    trial = Trial(tmp_path, questions(3))
+    trial.run()
+    job = trial.job()
+    gate, makes = job.folder.gate, job.work.makes
+    with Lock(trial.run_dir, "join") as lock:
+        gate.write(lock, OPEN, makes)
+
+        def ends() -> None:
+            if sign:
+                gate.write(lock, sign, makes)
+            else:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        later = threading.Timer(0.5, ends)
+        later.start()
+        summary = session.execute(job, rank=Rank(5, 2, "join", elected=True))
+        assert (summary.state, later.finished.is_set()) == (state, True)
 
 
 def lose(lock: Lock, launch: str = "another") -> Lock:
