@@ -248,8 +248,8 @@ class Session(Struct):
         return INTERRUPTED, "interrupted"
 
     async def _stay(self) -> None:
-        """Who has joined by itself may be the next owner: StoppedError when this one has published,
-        or has ended before it could.
+        """Wait for the owner to publish: who has joined by itself may be the next one. Raises
+        StoppedError when it has, or has ended before it could.
         """
         self.progress.phase = STAYING
         while self.ranks.led and not self.interrupted:
